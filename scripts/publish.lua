@@ -144,6 +144,20 @@ if not epoch or is_born ~= (newest ~= nil) or newest and is_after(last, newest[1
   epoch, first = nil, '0-0'
 end
 
+-- The id of the next entry, which two servers do not choose alike. While both call themselves the primary, each adds events to a copy of
+-- the log. If two of these events had one id, a client that has one of them would miss the other, and no node could tell.
+local time = redis.pcall('TIME')
+local now = not time.err and string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+local function next_id(payload)
+  local milliseconds, sequence = string.match(previous, '^(%d+)%-(%d+)$')
+  -- Numbers beyond 2^53 are not exact here. A user who may not ask for the time publishes all the same.
+  if not now or #sequence > 15 then return '*' end
+  local hash = redis.sha1hex(table.concat({log, previous, time[2], payload}, ' '))
+  local chosen = tonumber(string.sub(hash, 1, 6), 16)
+  if is_greater(now, milliseconds) then return now .. '-' .. chosen end
+  return milliseconds .. '-' .. string.format('%.0f', sequence + 1 + chosen)
+end
+
 local function publish(payload, users)
   sum = sum + #payload
   local fields = {'data', payload, 'sum', string.format('%.0f', sum)}
@@ -152,7 +166,7 @@ local function publish(payload, users)
     fields[5], fields[6] = 'to', users
     head = ' ' .. users
   end
-  local id = redis.call('XADD', log, 'MAXLEN', '~', count, '*', unpack(fields))
+  local id = redis.call('XADD', log, 'MAXLEN', '~', count, next_id(payload), unpack(fields))
   local message = 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload
   redis.call(announce, log, message)
   if announce_too then redis.call(announce_too, log, message) end

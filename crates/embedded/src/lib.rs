@@ -17,8 +17,9 @@
 //! `tidings_event::BusHandler`, as Redis does.
 //!
 //! A command that exists here and in Redis 7.0 returns the same values and codes of errors. The
-//! texts of errors differ, and so do three things. `~` in `XADD` is exact. A log without a bound or
-//! an expiry gets both. A pattern has `*` alone.
+//! texts of errors differ, and so do four things. `~` in `XADD` is exact. A log without a bound or
+//! an expiry gets both. A pattern has `*` alone. The script counts the events of a millisecond from
+//! 0: one process never has two primaries.
 //!
 //! A plain `PUBLISH` is not logged, as on Redis. A durable event is published in one of the ways
 //! that work on both buses.

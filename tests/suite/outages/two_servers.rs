@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{RECOVERY, check_no_silent_loss};
 use crate::support::commands::run_tidings;
+use crate::support::ledger::SCRIPT;
 use crate::support::{
     Broker, BrokerOptions, Connect, DEADLINE, RedisOptions, RedisServer, SseClient, TcpProxy, eventually,
     http,
@@ -98,6 +99,28 @@ async fn demoted_primary_is_left_for_its_successor() {
     late.wait_for(DEADLINE, |event| event.data == "live").await;
     client.wait_for(DEADLINE, |event| event.data == "live").await;
     pair.broker.ready().await;
+}
+
+/// Two servers that both call themselves the primary choose different ids. So a client that has the
+/// event of one of them learns that it misses the event of the other. In both copies of the log the
+/// newest id is ahead of the clock, which would be the base of both next ids.
+#[tokio::test]
+async fn second_primary_gives_no_id_of_the_first() {
+    let pair = Pair::start("").await;
+    let ahead = ["XADD", "workspace:acme", "9999999999999-0", "data", "0"];
+    pair.old.command::<String>(&ahead).await;
+    pair.settle().await;
+    pair.new.command::<String>(&["REPLICAOF", "NO", "ONE"]).await;
+    let mut client = pair.broker.connect("acme").await;
+    client.connected().await;
+    pair.broker.publish("acme", "of the first").await;
+    let seen = client.wait_for(DEADLINE, |event| event.data == "of the first").await;
+    pair.new.command::<String>(&["EVAL", SCRIPT, "1", "workspace:acme", "of the second"]).await;
+
+    let other = Broker::start_ready(BrokerOptions::embedded().set("redis.url", pair.new.url())).await;
+    let from = Connect { last_event_id: Some(seen.id), ..Connect::default() };
+    let mut moved = other.connect_with("acme", from).await;
+    moved.wait_for(DEADLINE, |event| event.kind == "tidings.reset").await;
 }
 
 #[tokio::test]
