@@ -3,6 +3,7 @@
 
 use crate::files::{FileBudget, TooFewFiles};
 use crate::memory::MemoryBudget;
+use tidings_auth::ForwardUrl;
 use tidings_bus::redis::access::Finding;
 
 /// Whether the limit of open files allows the configured bounds.
@@ -42,4 +43,16 @@ pub fn memory(budget: &MemoryBudget) -> Finding {
     let fix = "lower limits.ring_bytes, limits.connections, limits.replay_bytes, limits.unsent_bytes, limits.body_bytes or those of [embedded], or give \
                the broker more memory";
     Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) }
+}
+
+/// Whether requests to the app leave this machine without TLS. `None` if they do not.
+#[must_use]
+pub fn app_in_the_clear(url: &ForwardUrl) -> Option<Finding> {
+    const FIX: &str = "use https, unless no other program can read or answer on that network: the app gets the cookies of users, and its \
+                       responses let clients in";
+    url.is_clear_to_others().then(|| Finding {
+        check: "the app at auth.forward.url",
+        result: "requests reach it without TLS".to_owned(),
+        fix: Some(FIX.to_owned()),
+    })
 }

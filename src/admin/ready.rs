@@ -64,6 +64,7 @@ mod tests {
             probe_refused: None,
             subscription_refused: None,
             control_refused: None,
+            bans_refused: None,
             server: None,
             function: None,
             cluster: None,

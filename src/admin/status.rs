@@ -43,6 +43,7 @@ impl Node {
                 "probeRefused": bus.probe_refused,
                 "subscriptionRefused": bus.subscription_refused,
                 "controlRefused": bus.control_refused,
+                "bansRefused": bus.bans_refused,
                 "refusedWorkspaces": refused,
                 "refusedReason": refused_reason,
                 "cluster": bus.cluster.as_ref().map(cluster),

@@ -15,7 +15,7 @@ use crate::files::FileBudget;
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
 use crate::server::{AddressTrial, try_addresses};
-use crate::warnings;
+use crate::warnings::{self, app_in_the_clear};
 use tidings_auth::forward::ForwardAuth;
 use tidings_auth::jwt::Verifier;
 use tidings_auth::{Action, DenialKind};
@@ -63,6 +63,7 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         }
         if config.auth.mode.uses(AuthMethod::Forward) {
             findings.push(app(&config.auth.forward).await);
+            warnings.extend(app_in_the_clear(&config.auth.forward.url));
         }
         findings.extend(certificate(&config));
         findings.extend(schemas(&config));

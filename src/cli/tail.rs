@@ -85,13 +85,16 @@ struct Tail<'a> {
     since: Option<String>,
     retry: Duration,
     printed: u64,
+    /// The stream has not sent its `connected` event, which is its first message without a name. An
+    /// event of a publisher may look the same.
+    is_opening: bool,
 }
 
 impl<'a> Tail<'a> {
     fn new(broker: &'a Broker, workspace: &'a WorkspaceId, args: &'a TailArgs) -> Self {
         let position = args.last_event_id.clone();
         let since = args.since.as_deref().map(|text| since(text, Timestamp::now()));
-        Self { broker, workspace, args, position, since, retry: RETRY_DEFAULT, printed: 0 }
+        Self { broker, workspace, args, position, since, retry: RETRY_DEFAULT, printed: 0, is_opening: true }
     }
 
     async fn run(mut self) -> Result<(), CommandFailure> {
@@ -139,6 +142,7 @@ impl<'a> Tail<'a> {
             }
         }
         let mut events = SseStream::new(response.into_body());
+        self.is_opening = true;
         loop {
             let event = match tokio::time::timeout(SILENCE_MAX, events.next()).await {
                 Err(_) => {
@@ -186,8 +190,10 @@ impl<'a> Tail<'a> {
     fn print(&mut self, event: &Sse) -> Result<ControlFlow<()>, CommandFailure> {
         let data = event.data.as_deref().unwrap_or_default();
         let name = event.event.as_deref();
-        let own =
-            name.is_some_and(|name| name.starts_with("tidings.")) || (name.is_none() && is_connected(data));
+        let own = match name {
+            Some(name) => name.starts_with("tidings."),
+            None => std::mem::take(&mut self.is_opening),
+        };
         if !own {
             self.printed += 1;
         }
@@ -221,11 +227,6 @@ fn since(text: &str, now: Timestamp) -> String {
 async fn detail(response: Response<Incoming>) -> Option<String> {
     let answer = json_body(response).await.ok()?;
     Some(format!(": {}", answer["detail"].as_str()?))
-}
-
-/// Whether a plain message is the `connected` event.
-fn is_connected(data: &str) -> bool {
-    data.starts_with(r#"{"type":"connected","workspaceId":"#)
 }
 
 #[cfg(test)]

@@ -210,6 +210,15 @@ pub enum LogFormat {
 const ENTRY_HEAD_BYTES: usize = 1024;
 
 impl Config {
+    /// Returns whether clients are on this machine, as far as the configuration shows. A proxy
+    /// serves others, and so does the program behind a socket in the file system.
+    pub(crate) fn is_for_this_machine(&self) -> bool {
+        let listen = &self.server.listen;
+        listen.is_local()
+            && !matches!(listen, ListenAddress::Unix(_))
+            && self.server.trusted_proxies.is_empty()
+    }
+
     /// Raises `redis.reply_bytes` to the largest page of a log: a smaller bound makes the log
     /// unreadable. A page has at most the events of a read, and `retention.bytes` and one event.
     pub(crate) fn fit_reply_bytes(&mut self) {

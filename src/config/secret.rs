@@ -32,10 +32,11 @@ fn show_public_key(pem: &str) -> String {
 }
 
 /// An address without its query, which may hold a key, and without its name and password. A rule
-/// refuses an address with these later; no message may show them before.
+/// refuses an address with these later; no message may show them before. A text without a scheme
+/// can be the rest of a query that had a comma.
 fn show_address(url: &str) -> String {
     match url.split_once('?') {
-        _ if url.contains('@') => MASK.to_owned(),
+        _ if url.contains('@') || !url.is_empty() && !url.contains("://") => MASK.to_owned(),
         Some((before, _)) => format!("{before}?{MASK}"),
         None => url.to_owned(),
     }
@@ -84,6 +85,10 @@ mod tests {
         assert_eq!(
             masked("redis.sentinel.nodes", &json!(["redis://:s3cret@a:26379", "redis://b"])),
             json!(["redis://:***@a:26379", "redis://b"])
+        );
+        assert_eq!(
+            masked("auth.jwt.jwks_url", &json!(["https://host/keys?sig=a", "s3cret"])),
+            json!(["https://host/keys?***", "***"])
         );
         assert_eq!(masked("embedded.password", &json!("s3cret")), json!("***"));
         assert_eq!(masked("embedded.password", &json!("")), json!(""));

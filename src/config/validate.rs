@@ -310,7 +310,22 @@ fn access(checks: &mut Checks<'_>, config: &Config) {
     let listen = &config.server.listen;
     match config.auth.mode {
         AuthMode::Unset if !listen.is_local() => checks.open_to_others(listen),
-        AuthMode::Unset | AuthMode::None | AuthMode::Methods(_) => {}
+        AuthMode::Unset => checks.pair(
+            ["server.trusted_proxies", "auth.mode"],
+            config.server.trusted_proxies.is_empty(),
+            "a proxy serves other machines: set auth.mode, \"jwt\" or \"forward\", or \"none\" if every client may read and publish",
+        ),
+        AuthMode::None | AuthMode::Methods(_) => {}
+    }
+    for (key, has_headers) in [
+        ("server.proxy_protocol", config.server.proxy_protocol),
+        ("admin.proxy_protocol", config.admin.proxy_protocol),
+    ] {
+        checks.pair(
+            [key, "server.trusted_proxies"],
+            !has_headers || !config.server.trusted_proxies.is_empty(),
+            "any client could name any address in a PROXY header: list the senders of such headers in server.trusted_proxies",
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::start_error::StartError;
+use crate::warnings::app_in_the_clear;
 use tidings_auth::authenticator::Method;
 use tidings_auth::control::{Bans, ControlInbox, DisconnectHandler};
 use tidings_auth::forward::ForwardAuth;
@@ -14,6 +15,7 @@ use tidings_auth::recheck::Recheck;
 use tidings_auth::tickets::Tickets;
 use tidings_auth::{Authenticator, ForwardConfig, JwtConfig};
 use tidings_bus::Bus;
+use tidings_bus::redis::access::Finding;
 use tidings_event::NodeId;
 use tidings_limits::{AddressCounts, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
@@ -91,6 +93,14 @@ impl Access {
                     Method::Jwt(method)
                 }
                 MethodSettings::Forward { forward, recheck: interval, requests_per_address } => {
+                    if let Some(Finding { check, result, fix }) = app_in_the_clear(&forward.url) {
+                        tracing::warn!(
+                            check,
+                            result,
+                            fix,
+                            "programs on the network can read the cookies of users"
+                        );
+                    }
                     let forward = match interval {
                         None => ForwardAuth::new(forward, metrics.forward())?,
                         Some(_) => ForwardAuth::with_rechecks(forward, metrics.forward())?,

@@ -43,7 +43,7 @@ impl ServerReload {
         // First, since these steps can fail.
         let replacement = match &self.tokens {
             Some(tokens) if changes.applies("auth.jwt.") => {
-                let verifier = token_verifier(jwt, settings::is_local(config), &self.metrics)?;
+                let verifier = token_verifier(jwt, config.is_for_this_machine(), &self.metrics)?;
                 Some((tokens, verifier))
             }
             Some(_) | None => None,

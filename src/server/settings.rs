@@ -158,21 +158,16 @@ pub(super) fn engine(config: &Config, streams: Arc<StreamSettings>) -> Option<(u
 /// The methods of authentication, and the bounds on open streams.
 pub(super) fn access(config: &Config) -> AccessSettings<'_> {
     let AuthMode::Methods(methods) = &config.auth.mode else { return access_by(config, Vec::new()) };
-    let is_local = is_local(config);
+    let may_be_short = config.is_for_this_machine();
     let recheck = Some(config.auth.recheck_seconds.duration()).filter(|interval| !interval.is_zero());
     let method = |method: &AuthMethod| match method {
-        AuthMethod::Jwt => MethodSettings::Jwt { jwt: &config.auth.jwt, may_be_short: is_local },
+        AuthMethod::Jwt => MethodSettings::Jwt { jwt: &config.auth.jwt, may_be_short },
         AuthMethod::Forward => {
             let forward = &config.auth.forward;
             MethodSettings::Forward { forward, recheck, requests_per_address: requests_per_address(forward) }
         }
     };
     access_by(config, methods.iter().map(method).collect())
-}
-
-/// Whether only this machine can connect, so that a secret may be short.
-pub(super) fn is_local(config: &Config) -> bool {
-    config.server.listen.is_local()
 }
 
 fn access_by<'a>(config: &'a Config, methods: Vec<MethodSettings<'a>>) -> AccessSettings<'a> {

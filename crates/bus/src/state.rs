@@ -4,6 +4,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use parking_lot::Mutex;
 
+use crate::StoreError;
+
 /// The state of the link for events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkState {
@@ -44,6 +46,8 @@ pub struct BusState {
     pub subscription_refused: Option<String>,
     /// The reason for which the node does not receive control commands, if it does not.
     pub control_refused: Option<String>,
+    /// The reason for which the node cannot read the stored bans, if it may not.
+    pub bans_refused: Option<String>,
     /// The name and version of the server, such as `redis 7.0.15`, if it reports them.
     pub server: Option<String>,
     /// The outcome of loading the publish function, for output; `None` before the first attempt.
@@ -109,6 +113,7 @@ impl StateCell {
             probe_refused: None,
             subscription_refused: None,
             control_refused: None,
+            bans_refused: None,
             server: None,
             function: None,
             cluster: None,
@@ -174,6 +179,16 @@ impl StateCell {
     /// it accepts it.
     pub fn set_control_refused(&self, reason: Option<String>) {
         self.0.lock().state.control_refused = reason;
+    }
+
+    /// Notes whether the bus lets the node read the stored bans.
+    pub(crate) fn note_bans<T>(&self, outcome: &Result<T, StoreError>) {
+        let refused = match outcome {
+            Ok(_) => None,
+            Err(StoreError::Refused(reason)) => Some(reason.clone()),
+            Err(StoreError::Unavailable(_)) => return,
+        };
+        self.0.lock().state.bans_refused = refused;
     }
 
     /// Sets the reason for which the bus rejects the subscription to probes, or that it accepts it.

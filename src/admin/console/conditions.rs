@@ -76,6 +76,7 @@ fn of_bus(bus: &BusState) -> Vec<Finding> {
         ("probes", &bus.probe_refused),
         ("subscriptions", &bus.subscription_refused),
         ("control channel", &bus.control_refused),
+        ("stored bans", &bus.bans_refused),
     ] {
         warnings.extend(
             refused.iter().map(|reason| warning(check, format!("Redis rejects it: {reason}"), rights)),

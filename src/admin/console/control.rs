@@ -21,7 +21,7 @@ impl Console {
         match self.parts.bus.send_control(body).await {
             Ok(()) => {
                 let client = peer.client.address;
-                tracing::info!(%client, command = %String::from_utf8_lossy(&sent), "the console sent a disconnect");
+                tracing::info!(%client, command = &*String::from_utf8_lossy(&sent), "the console sent a disconnect");
                 Ok(reply::empty(StatusCode::ACCEPTED))
             }
             Err(error @ (PublishError::Unavailable(_) | PublishError::Busy(_))) => {

@@ -26,7 +26,7 @@ pub(super) fn problems(checks: &mut Checks<'_>, config: &Config) {
     // On this machine alone a short one does for a try; the start warns of it.
     if let Some(KeySource::Secret(secret, previous)) = sources.first()
         && jwt.algorithm.use_secret() == Some(true)
-        && !config.server.listen.is_local()
+        && !config.is_for_this_machine()
     {
         let least = jwt.algorithm.secret_bytes_min();
         let expected = format!(

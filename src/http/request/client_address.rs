@@ -44,12 +44,6 @@ impl TrustedProxies {
         Self::new(Vec::new(), ProxyHeader::XForwardedFor)
     }
 
-    /// Whether no proxy is trusted.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.networks.is_empty()
-    }
-
     /// Whether this is the address of a trusted proxy.
     #[must_use]
     pub fn trust(&self, address: IpAddr) -> bool {

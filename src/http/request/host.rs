@@ -8,8 +8,9 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{Request, StatusCode, Version};
+use http::{HeaderMap, Request, StatusCode, Version};
 
+use super::forwarded::{self, ProxyHeader};
 use crate::http::response::problem::Problem;
 
 /// The hosts that a listener accepts.
@@ -50,17 +51,35 @@ impl Hosts {
     pub(crate) fn check<B>(&self, request: &Request<B>) -> Result<(), Problem> {
         let host =
             host(request).map_err(|detail| Problem::new(StatusCode::BAD_REQUEST, "bad-host", detail))?;
+        let misdirected = |detail| Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, "unknown-host", detail));
+        if *self == Self::Local && !is_forwarded_locally(request.headers()) {
+            return misdirected(
+                "a proxy forwards this request from another machine, and this listener accepts requests of this machine only: set \
+                 auth.mode",
+            );
+        }
         // Only a client of HTTP/1.0 names none, and browsers speak a later version.
         if host.is_none_or(|host| self.contain(host)) {
             return Ok(());
         }
-        Err(Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "unknown-host",
+        misdirected(
             "this listener accepts local names only, because a page could make its own name resolve here: use 127.0.0.1 or \
              localhost, or set auth.mode if a proxy or other machines are to reach it",
-        ))
+        )
     }
+}
+
+/// Whether all that proxies say of a request is local. A proxy such as that of a development server
+/// names local addresses and hosts. By default a proxy sends its own address as the host, so the
+/// host alone does not show that other machines reach the listener.
+fn is_forwarded_locally(headers: &HeaderMap) -> bool {
+    [ProxyHeader::XForwardedFor, ProxyHeader::Forwarded]
+        .into_iter()
+        .flat_map(|header| forwarded::hops(headers, header))
+        .all(|hop| {
+            hop.address.is_none_or(|address| address.to_canonical().is_loopback())
+                && hop.host.is_none_or(|host| name_of(&host).is_some_and(is_local))
+        })
 }
 
 /// The host of a request, without its port; `None` if HTTP/1.0 names none.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use http::header::{HeaderValue, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, HeaderValue, WWW_AUTHENTICATE};
 use warp::reply::Response;
 
 use super::event_stream;
@@ -33,6 +33,8 @@ pub(crate) fn stream_response(
             metrics.count_denial(denial.reason.as_str());
             let mut response = Response::new("".into());
             *response.status_mut() = StatusCode::NO_CONTENT;
+            // A shared cache may store this status otherwise (RFC 9110 section 15.3.5).
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             Ok(refused(response, "disconnected", denial))
         }
         _ => Err(problem(metrics, streams.retry, denial)),

@@ -80,17 +80,17 @@ pub(super) async fn serve(
     shared: Arc<ConnectionShared>,
 ) {
     let settings = &shared.settings;
-    let address = if settings.proxy_protocol {
+    let (address, is_named) = if settings.proxy_protocol {
         match Box::pin(before_deadline(&shared, named_by_proxy(&mut stream, peer, &shared))).await {
-            Some(Some(address)) => address,
+            Some(Some(named)) => (named.unwrap_or(peer), named.is_some()),
             Some(None) | None => return,
         }
     } else {
-        peer
+        (peer, true)
     };
     let Some(entry) = entry.identify(&shared.connection_gate, address.ip()) else { return };
     let is_overflow = entry.connection_permit.exceeded().is_some();
-    let begun = Begun::new(stream, address, entry, &shared);
+    let begun = Begun::new(stream, (address, is_named), entry, &shared);
     // Of the highest level, so that no `log.level` leaves the address out of a line.
     let span = tracing::error_span!("connection", client.address = %address);
     let serving = async {
@@ -133,17 +133,16 @@ async fn before_deadline<T>(shared: &ConnectionShared, future: impl Future<Outpu
     }
 }
 
-/// The address in a PROXY header if its sender is trusted, otherwise the peer's. `None` if the
-/// header cannot be read.
+/// The address in a PROXY header from a trusted sender; `Some(None)` if it names none, or its
+/// sender is not trusted. `None` if the header cannot be read.
 async fn named_by_proxy(
     stream: &mut TcpStream,
     peer: SocketAddr,
     shared: &ConnectionShared,
-) -> Option<SocketAddr> {
+) -> Option<Option<SocketAddr>> {
     let proxies = shared.service.proxies();
     match proxy_protocol::read(stream).await {
-        Ok(Some(named)) if proxies.is_empty() || proxies.trust(peer.ip()) => Some(named),
-        Ok(_) => Some(peer),
+        Ok(named) => Some(named.filter(|_| proxies.trust(peer.ip()))),
         Err(error) => {
             tracing::debug!(client.address = %peer, %error, "connection ended with an error");
             None
@@ -173,7 +172,7 @@ struct Begun {
 impl Begun {
     fn new(
         stream: TcpStream,
-        address: SocketAddr,
+        (address, is_named): (SocketAddr, bool),
         entry: ConnectionEntry,
         shared: &ConnectionShared,
     ) -> Self {
@@ -195,6 +194,7 @@ impl Begun {
         );
         let remote = Remote {
             address,
+            is_named,
             secure: settings.tls.is_some(),
             exceeded: entry.connection_permit.exceeded(),
             addresses: shared.connection_gate.streams(),

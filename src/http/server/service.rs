@@ -43,6 +43,9 @@ impl<B> HttpResponse for http::Response<B> {
 pub(crate) struct Remote {
     /// Its address, or that of a PROXY header.
     pub(crate) address: SocketAddr,
+    /// Whether that is the address of the sender of its requests. It is not if a PROXY header names
+    /// no address: then the sender can be any client of the proxy.
+    pub(crate) is_named: bool,
     /// Whether the connection is over TLS.
     pub(crate) secure: bool,
     /// The limit that the connection exceeds, if it is an overflow connection.
@@ -135,11 +138,18 @@ impl PeerService {
 
     /// The client of a request.
     fn peer(&self, request: &Request<Incoming>) -> Peer {
-        let Remote { address, secure, exceeded, addresses, close_reason, connection_state: connection } =
-            self.remote.clone();
+        let Remote {
+            address,
+            is_named,
+            secure,
+            exceeded,
+            addresses,
+            close_reason,
+            connection_state: connection,
+        } = self.remote.clone();
         // The engine writes chunks, which HTTP/1.0 does not know.
         let can_hand_off = request.version() == Version::HTTP_11 && connection.handoff().is_some();
-        let proxies = &self.service.proxies;
+        let proxies = if is_named { &*self.service.proxies } else { &TrustedProxies::none() };
         let client = proxies.client(address.ip(), secure, request.uri(), request.headers());
         let addresses = (!proxies.trust(client.address)).then_some(addresses);
         let is_http2 = request.version() == Version::HTTP_2;

@@ -145,7 +145,7 @@ async fn banned_client_is_disconnected_once_the_node_knows() {
     let client = redis::Client::open(server.url()).unwrap();
     let mut backend = crate::support::redis_server::connect(&client).await.unwrap();
     let mut remember = redis::cmd("ZADD");
-    remember.arg("workspace:tidings/disconnects").arg(until).arg(order.to_string());
+    remember.arg("tidings/workspace:disconnects").arg(until).arg(order.to_string());
     let () = remember.query_async(&mut backend).await.unwrap();
     assert_eq!(server.kill_subscribers().await, 1, "the node hears the control channel anew");
 

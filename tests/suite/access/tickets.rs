@@ -4,10 +4,13 @@ use serde_json::{Value, json};
 
 use super::control::order;
 use crate::support::http::{self, Response};
+use crate::support::ledger::SCRIPT;
 use crate::support::sse::Connect;
 use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, bearer, token};
-use crate::support::{Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisServer, TestCluster};
+use crate::support::{
+    Broker, BrokerOptions, Bus, DEADLINE, EventSource, RedisOptions, RedisServer, TestCluster, eventually,
+};
 
 on_both_buses!(
     a_ticket_opens_one_stream_of_its_workspace,
@@ -178,4 +181,35 @@ async fn ticket_survives_a_rejection_by_a_limit(bus: Bus) {
     drop(first);
     source.connected().await;
     assert_eq!(check(&cluster.broker, "acme", &ticket).await, (401, json!("ticket")), "now it was used");
+}
+
+/// A backend with the rights of the publish script can neither make a ticket nor delete a ban.
+#[tokio::test]
+async fn publisher_reaches_no_key_of_the_nodes() {
+    let users = vec!["backend on >secret ~workspace:* ~{workspace:* &workspace:* +@all".to_owned()];
+    let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+    let options =
+        JWT.iter().fold(BrokerOptions::redis(&server), |options, (key, value)| options.set(key, value));
+    let broker = Broker::start_ready(options).await;
+    issue(&broker, &token("ann", &["acme"], 60, &json!({}))).await;
+    let ban = json!({ "disconnect": { "user": "bob", "for": 60 } }).to_string();
+    assert_eq!(server.publish("tidings:control", &ban).await, 1);
+    let mut keys = Vec::new();
+    eventually("ticket and ban are stored", DEADLINE, async || {
+        keys = server.command::<Vec<String>>(&["KEYS", "*ticket*"]).await;
+        keys.extend(server.command::<Vec<String>>(&["KEYS", "*disconnects"]).await);
+        keys.len() == 2
+    })
+    .await;
+    let client = redis::Client::open(server.url_as("backend", "secret")).unwrap();
+    let mut backend = crate::support::redis_server::connect(&client).await.unwrap();
+    for key in &keys {
+        for command in ["DEL", "GET"] {
+            let refused = redis::cmd(command).arg(key).query_async::<redis::Value>(&mut backend).await;
+            assert!(refused.is_err_and(|error| error.code() == Some("NOPERM")), "{command} {key}");
+        }
+    }
+    let mut publish = redis::cmd("EVAL");
+    publish.arg(SCRIPT).arg(1).arg("workspace:acme").arg("{}");
+    publish.query_async::<String>(&mut backend).await.unwrap();
 }

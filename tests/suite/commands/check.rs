@@ -132,7 +132,7 @@ async fn each_missing_right_is_named_with_its_rule() {
         });
         assert!(found.contains("NOPERM") || found.contains("The user executing the script can't"), "{found}");
         assert!(
-            fix.contains("ACL SETUSER <user> resetchannels '~workspace:*' '~{workspace:*' '&workspace:*'"),
+            fix.contains("ACL SETUSER <user> resetchannels '~workspace:*' '~{workspace:*' '~tidings/workspace:*' '&workspace:*'"),
             "{fix}"
         );
     }

@@ -22,6 +22,7 @@ async fn broker() -> (Broker, Vec<String>) {
         .set("limits.ring_bytes", RING_BYTES)
         .set("limits.replay_bytes", REPLAY_BYTES)
         .set("server.trusted_proxies", "127.0.0.1")
+        .set("auth.mode", "none")
         .set("server.send_buffer_bytes", 16 * 1024);
     let broker = Broker::start_ready(options).await;
     let mut ids = Vec::new();

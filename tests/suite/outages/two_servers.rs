@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// A user with the documented rights and no others: it may not ask for `INFO`.
-const DOCUMENTED: &str = "node on >secret ~workspace:* ~{workspace:* &workspace:* &tidings:control -@all +subscribe +unsubscribe \
+const DOCUMENTED: &str = "node on >secret ~workspace:* ~{workspace:* ~tidings/workspace:* &workspace:* &tidings:control -@all +subscribe +unsubscribe \
     +publish +eval +evalsha +xadd +xtrim +xlen +xrange +xrevrange +xinfo|stream +expire +get +set +time +del +zadd +zrevrange \
     +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello";
 

@@ -68,7 +68,11 @@ async fn killed_node_leaves_a_file_that_the_next_one_replaces() {
 async fn client_address_comes_from_the_proxy() {
     let (_directory, path, options) = place();
     let broker = Broker::start_ready(
-        options.clone().set("server.trusted_proxies", "127.0.0.1").set("log.level", "debug"),
+        options
+            .clone()
+            .set("server.trusted_proxies", "127.0.0.1")
+            .set("auth.mode", "none")
+            .set("log.level", "debug"),
     )
     .await;
     let mut stream = RawConnection::open_unix(&path).await;
@@ -81,7 +85,11 @@ async fn client_address_comes_from_the_proxy() {
     assert!(line.contains("203.0.113.7"), "{line}");
 
     let (_directory, path, options) = place();
-    let broker = Broker::start_ready(options.set("server.proxy_protocol", true)).await;
+    let options = options
+        .set("server.proxy_protocol", true)
+        .set("server.trusted_proxies", "127.0.0.1")
+        .set("auth.mode", "none");
+    let broker = Broker::start_ready(options).await;
     let mut stream = RawConnection::open_unix(&path).await;
     stream.send(b"PROXY TCP4 192.0.2.9 192.0.2.1 4096 443\r\n").await;
     stream.send(head("GET", TARGET, &[("Accept", "text/event-stream")])).await;

@@ -112,7 +112,8 @@ async fn stream_for(client: &str, source: Ipv4Addr, broker: &Broker) -> (tokio::
 async fn one_address_cannot_take_everything() {
     let options = BrokerOptions::embedded()
         .set("limits.connections_per_address", 2)
-        .set("server.trusted_proxies", "127.0.0.9");
+        .set("server.trusted_proxies", "127.0.0.9")
+        .set("auth.mode", "none");
     let broker = Broker::start_ready(options).await;
     let one = Ipv4Addr::new(127, 0, 0, 5);
     let mut open = Vec::new();
@@ -140,7 +141,8 @@ async fn one_address_cannot_take_everything() {
 async fn clients_of_a_trusted_proxy_are_counted_by_their_streams() {
     let options = BrokerOptions::embedded()
         .set("limits.connections_per_address", 2)
-        .set("server.trusted_proxies", "127.0.0.9");
+        .set("server.trusted_proxies", "127.0.0.9")
+        .set("auth.mode", "none");
     let broker = Broker::start_ready(options).await;
     let proxy = Ipv4Addr::new(127, 0, 0, 9);
     let (one, other) = ("2001:db8::1", "6.6.6.6, 2001:db8:0:1::1");

@@ -32,10 +32,36 @@ fn version_2(command: u8) -> Vec<u8> {
     header
 }
 
+/// A broker behind a proxy that sends PROXY headers.
+fn with_headers() -> BrokerOptions {
+    BrokerOptions::embedded()
+        .set("server.proxy_protocol", true)
+        .set("server.trusted_proxies", "127.0.0.1")
+        .set("auth.mode", "none")
+}
+
+/// Without an address in its header, the sender can be any client of the proxy.
+#[tokio::test]
+async fn client_without_an_address_names_no_other() {
+    let broker = Broker::start_ready(with_headers()).await;
+    let forwarded = [("Origin", "https://live.example"), ("X-Forwarded-Host", "live.example")];
+    for (header, expected) in [
+        (&b"PROXY UNKNOWN\r\n"[..], "HTTP/1.1 403"),
+        (&version_2(0x20), "HTTP/1.1 403"),
+        (b"PROXY TCP4 127.0.0.1 127.0.0.1 4096 443\r\n", "HTTP/1.1 200"),
+    ] {
+        let mut connection = RawConnection::open(broker.address()).await;
+        connection.send(header).await;
+        connection.send(head("POST", TARGET, &[forwarded[0], forwarded[1], ("Content-Length", "1")])).await;
+        connection.send(b"x").await;
+        let reply = connection.read_until("\r\n").await;
+        assert!(reply.starts_with(expected), "{header:?}: {reply}");
+    }
+}
+
 #[tokio::test]
 async fn proxy_header_gives_the_client_address() {
-    let options = BrokerOptions::embedded().set("server.proxy_protocol", true);
-    let broker = Broker::start_ready(options).await;
+    let broker = Broker::start_ready(with_headers()).await;
     let version_1 = b"PROXY TCP6 2001:db8::7 2001:db8::1 4096 443\r\n";
     assert_eq!(logged_address(&broker, version_1).await, "[2001:db8::7]:4096");
     assert_eq!(logged_address(&broker, &version_2(0x21)).await, "192.0.2.7:4096");
@@ -47,17 +73,15 @@ async fn proxy_header_gives_the_client_address() {
 async fn a_proxy_header_is_believed_from_trusted_proxies_only() {
     let options = BrokerOptions::embedded()
         .set("server.proxy_protocol", true)
-        .set("server.trusted_proxies", "192.0.2.0/24, 127.9.9.9");
+        .set("server.trusted_proxies", "192.0.2.0/24, 127.9.9.9")
+        .set("auth.mode", "none");
     let broker = Broker::start_ready(options).await;
     assert!(logged_address(&broker, &version_2(0x21)).await.starts_with("127.0.0.1:"));
 }
 
 #[tokio::test]
 async fn connection_without_the_header_is_closed() {
-    let options = BrokerOptions::embedded()
-        .set("server.proxy_protocol", true)
-        .set("admin.proxy_protocol", false)
-        .set("server.header_timeout_seconds", 0.5);
+    let options = with_headers().set("admin.proxy_protocol", false).set("server.header_timeout_seconds", 0.5);
     let broker = Broker::start_ready(options).await;
     let mut plain = RawConnection::open(broker.address()).await;
     plain.send(head("GET", TARGET, &[])).await;
@@ -78,8 +102,9 @@ async fn scheme_and_host_come_from_a_trusted_proxy() {
         ("X-Forwarded-Proto", "https"),
         ("X-Forwarded-Host", "live.example"),
     ];
-    let trusting = BrokerOptions::embedded().set("server.trusted_proxies", "127.0.0.0/8");
-    for (options, expected) in [(trusting, 200), (BrokerOptions::embedded(), 403)] {
+    let trusting =
+        BrokerOptions::embedded().set("server.trusted_proxies", "127.0.0.0/8").set("auth.mode", "none");
+    for (options, expected) in [(trusting, 200), (BrokerOptions::embedded().set("auth.mode", "none"), 403)] {
         let broker = Broker::start_ready(options).await;
         let answer = http::request(broker.address(), "POST", TARGET, &forwarded, "x").await;
         assert_eq!(answer.status, expected);
@@ -90,6 +115,7 @@ async fn scheme_and_host_come_from_a_trusted_proxy() {
     }
     let options = BrokerOptions::embedded()
         .set("server.trusted_proxies", "127.0.0.1")
+        .set("auth.mode", "none")
         .set("server.forwarded_header", "forwarded");
     let broker = Broker::start_ready(options).await;
     let answer = http::request(broker.address(), "POST", TARGET, &forwarded, "x").await;
@@ -103,8 +129,7 @@ async fn scheme_and_host_come_from_a_trusted_proxy() {
 #[tokio::test]
 async fn a_real_proxy_speaks_http_2_and_names_its_clients() {
     // HAProxy notices that a client has left when it has something for it.
-    let options =
-        BrokerOptions::embedded().set("server.proxy_protocol", true).set("sse.heartbeat_seconds", 0.3);
+    let options = with_headers().set("sse.heartbeat_seconds", 0.3);
     let broker = Broker::start_ready(options).await;
     let speak = [(
         "default-server check",

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::bans::Bans;
 use super::command::ControlCommand;
 use tidings_bus::{Bus, StoreError};
-use tidings_event::Keys;
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Keys, TokenId, UserId};
 use tidings_limits::{Ending, StreamRegistry};
 use tidings_metrics::Metrics;
 use tidings_metrics::Throttle;
@@ -136,10 +136,10 @@ impl DisconnectHandler {
         self.metrics.control_commands.inc();
         let streams = self.apply(&command, at);
         tracing::info!(
-            user = command.user.as_ref().map(tracing::field::display),
+            user = command.user.as_ref().map(UserId::as_str),
             workspace = command.selector.workspace.as_ref().map(tracing::field::display),
             connection = command.selector.connection.map(tracing::field::display),
-            jti = command.token.as_ref().map(tracing::field::display),
+            jti = command.token.as_ref().map(TokenId::as_str),
             stay_away_seconds = command.ban.map(|time| time.as_secs_f64()),
             streams,
             "disconnected by a control command"

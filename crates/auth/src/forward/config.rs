@@ -4,6 +4,8 @@ use std::fmt;
 
 use http::Uri;
 use serde::Deserialize;
+
+use crate::jwt::config::is_loopback;
 use tidings_event::workspace::WorkspaceId;
 use tidings_settings::{MASK, Seconds};
 
@@ -48,6 +50,14 @@ impl ForwardUrl {
     #[must_use]
     pub fn is_https(&self) -> bool {
         self.0.starts_with("https://")
+    }
+
+    /// Returns whether requests leave this machine without TLS, with the cookies of users.
+    #[must_use]
+    pub fn is_clear_to_others(&self) -> bool {
+        let url = self.0.replace(PLACEHOLDER, "w").parse::<Uri>();
+        let is_local = url.is_ok_and(|url| url.host().is_some_and(is_loopback));
+        !self.is_https() && !is_local
     }
 
     /// Returns the URL for a workspace.

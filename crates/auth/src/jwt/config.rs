@@ -115,7 +115,8 @@ pub fn is_jwks_url(text: &str, over_http: bool) -> bool {
     safe && !host.is_empty() && !authority.as_str().contains('@') && !text.contains('#')
 }
 
-fn is_loopback(host: &str) -> bool {
+/// Returns whether a host of a URL is this machine.
+pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")
         || address.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())

@@ -189,7 +189,7 @@ pub(super) fn access_rule(config: &RedisConfig) -> String {
         " +ssubscribe +sunsubscribe +spublish '+cluster|nodes'; do so at each server of the cluster"
     };
     format!(
-        "as an administrator, ACL SETUSER <user> resetchannels '~{prefix}*' '~{{{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
+        "as an administrator, ACL SETUSER <user> resetchannels '~{prefix}*' '~{{{prefix}*' '~tidings/{prefix}*' '&{prefix}*' '&{control}' +subscribe +unsubscribe +publish +eval +evalsha \
          +xadd +xtrim +xlen +xrange +xrevrange '+xinfo|stream' +expire +get +set +time +del +zadd \
          +zrevrange +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello{of_cluster}"
     )

@@ -8,11 +8,15 @@ use tidings_event::workspace::WorkspaceId;
 /// workspaces.
 const PROBE: &str = "tidings/probe/";
 
+/// The text before the prefix in the keys of nodes alone. The access rule of the workspaces does
+/// not include them. So a backend that publishes can neither make a ticket nor delete a ban.
+const NODES: &str = "tidings/";
+
 /// The text between the prefix and the name of a one-time value.
-const ONE_TIME: &str = "tidings/once/";
+const ONE_TIME: &str = "once/";
 
 /// The name of the sorted set of disconnects with their bans.
-const BANS: &str = "tidings/disconnects";
+const BANS: &str = "disconnects";
 
 /// Names the channels and keys of a node.
 #[derive(Debug, Clone)]
@@ -86,12 +90,12 @@ impl Channels {
 
     /// Returns the key of a one-time value.
     pub(super) fn one_time(&self, name: &str) -> String {
-        format!("{}{ONE_TIME}{name}", self.prefix)
+        format!("{NODES}{}{ONE_TIME}{name}", self.prefix)
     }
 
     /// Returns the key of the bans.
     pub(super) fn bans(&self) -> String {
-        format!("{}{BANS}", self.prefix)
+        format!("{NODES}{}{BANS}", self.prefix)
     }
 
     /// Returns the owner of a channel.

@@ -240,7 +240,11 @@ impl Store for RedisBus {
     }
 
     fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
-        Box::pin(store::list_bans(&self.commands, &self.channels))
+        Box::pin(async move {
+            let bans = store::list_bans(&self.commands, &self.channels).await;
+            self.state.note_bans(&bans);
+            bans
+        })
     }
 }
 

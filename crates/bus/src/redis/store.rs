@@ -1,5 +1,4 @@
-//! The tickets and bans that nodes share in Redis. All keys have the channel prefix, and so the
-//! access rule of the workspaces.
+//! The tickets and bans that nodes share in Redis, at keys that only nodes need.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

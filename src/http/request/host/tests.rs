@@ -107,3 +107,25 @@ fn any_host_where_the_configuration_decided() {
     assert!(Hosts::Any.check(&request).is_ok());
     assert!(Hosts::Local.check(&request).is_err());
 }
+
+/// nginx names the node as the host unless its configuration says otherwise. Other proxies say for
+/// which client and host they ask.
+#[test]
+fn request_that_is_forwarded_for_another_machine_is_no_local_one() {
+    for (name, value, is_local) in [
+        ("x-forwarded-for", "127.0.0.1", true),
+        ("x-forwarded-for", "::1, 127.0.0.1", true),
+        ("x-forwarded-host", "localhost:3000", true),
+        ("forwarded", "for=127.0.0.1;host=localhost", true),
+        ("x-forwarded-proto", "http", true),
+        ("x-forwarded-for", "203.0.113.7", false),
+        ("x-forwarded-for", "203.0.113.7, 127.0.0.1", false),
+        ("x-forwarded-host", "app.example.com", false),
+        ("forwarded", "for=203.0.113.7", false),
+        ("forwarded", "for=unknown;host=app.example.com", false),
+    ] {
+        let request = Request::builder().header(HOST, "127.0.0.1:8080").header(name, value).body(()).unwrap();
+        assert_eq!(Hosts::Local.check(&request).is_ok(), is_local, "{name}: {value}");
+        assert!(Hosts::Any.check(&request).is_ok());
+    }
+}

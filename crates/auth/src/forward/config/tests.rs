@@ -57,3 +57,17 @@ fn secrets_in_the_url_are_masked() {
         assert_eq!(format!("{:?}", ForwardUrl::new(url)), format!("{shown:?}"));
     }
 }
+
+#[test]
+fn cookies_leave_this_machine_over_https_alone() {
+    for (url, is_clear) in [
+        ("https://app.example/{workspace}", false),
+        ("http://127.0.0.1:3000/{workspace}", false),
+        ("http://[::1]:3000/api?w={workspace}", false),
+        ("http://localhost:3000/", false),
+        ("http://app.internal:3000/{workspace}", true),
+        ("http://10.0.0.7/{workspace}", true),
+    ] {
+        assert_eq!(ForwardUrl::new(url).is_clear_to_others(), is_clear, "{url}");
+    }
+}

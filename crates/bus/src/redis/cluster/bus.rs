@@ -246,7 +246,11 @@ impl Store for ClusterBus {
     }
 
     fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
-        Box::pin(async move { store::list_bans(&self.of_bans(), &self.channels).await })
+        Box::pin(async move {
+            let bans = store::list_bans(&self.of_bans(), &self.channels).await;
+            self.state.note_bans(&bans);
+            bans
+        })
     }
 }
 
