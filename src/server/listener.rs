@@ -59,7 +59,9 @@ impl ListenerSettings {
             ListenAddress::Socket(address) => {
                 Ok(vec![ListenSocket::bind_tcp(*address, socket).map_err(failed)?])
             }
-            ListenAddress::Unix(path) => Ok(vec![ListenSocket::bind_unix(path, socket).map_err(failed)?]),
+            ListenAddress::Unix(path) => {
+                Ok(vec![ListenSocket::bind_unix(path, socket).await.map_err(failed)?])
+            }
             ListenAddress::Host { name, port } => {
                 let addresses = resolve(name, *port, address.is_local()).await.map_err(failed)?;
                 bind_all(&addresses, socket).map_err(failed)

@@ -125,6 +125,11 @@ impl RunningCommand {
         self.stdout = None;
     }
 
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("the state of the command").is_some()
+    }
+
     /// Waits for the end by itself, and returns what it left behind; of stdout what was not read
     /// before.
     pub async fn finished(mut self) -> Finished {

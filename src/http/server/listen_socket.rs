@@ -1,7 +1,7 @@
 //! The sockets of a listener: bound by the node, or passed by a service manager; TCP, or in the
 //! file system.
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -21,6 +21,13 @@ const BACKLOG: i32 = 4096;
 /// Whether an accepted socket has the options of the one that accepted it. Linux copies that one
 /// when the connection is made, which saves seven calls for each connection.
 const INHERITED: bool = cfg!(target_os = "linux");
+
+/// Limits the wait for another process that binds a socket in the same directory, which takes it
+/// microseconds.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The time between two attempts to lock a directory.
+const LOCK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The address of a peer at a socket in the file system, which has none. So `trusted_proxies`
 /// decides about it as about every other program on this machine.
@@ -92,12 +99,18 @@ impl ListenSocket {
     }
 
     /// Binds a socket in the file system, and removes its file at the end. Replaces a file that a
-    /// process left behind.
+    /// process left behind. Of several processes that bind one path at a time, one succeeds.
+    ///
+    /// Cancellation safe: nothing is bound.
     ///
     /// # Errors
     ///
-    /// A process listens there, the file is no socket, or the directory is missing or protected.
-    pub fn bind_unix(path: &Path, options: &SocketSettings) -> io::Result<Self> {
+    /// A process listens there, the file is no socket, or the directory is missing, protected or
+    /// locked.
+    pub async fn bind_unix(path: &Path, options: &SocketSettings) -> io::Result<Self> {
+        // Until this socket listens, another process would take its file for one that was left
+        // behind.
+        let _lock = lock_directory(path).await?;
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
         socket.bind(&SockAddr::unix(path)?)?;
@@ -181,6 +194,25 @@ impl SocketSettings {
         socket.set_tcp_user_timeout(Some(self.user_timeout))?;
         socket.set_send_buffer_size(self.send_buffer)
     }
+}
+
+/// Locks the directory of a file until the value is dropped. The lock ends with the process, and
+/// leaves no file behind.
+async fn lock_directory(path: &Path) -> io::Result<File> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(parent.unwrap_or(Path::new(".")))?;
+    let locked = async {
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => tokio::time::sleep(LOCK_INTERVAL).await,
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+    };
+    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "another process locks the directory"));
+    tokio::time::timeout(LOCK_TIMEOUT, locked).await.unwrap_or_else(late)?;
+    Ok(directory)
 }
 
 /// Removes the socket of a process that is gone.

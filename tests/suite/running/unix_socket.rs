@@ -3,13 +3,17 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use crate::support::commands::run_tidings;
+use crate::support::commands::{RunningCommand, run_tidings};
 use crate::support::directory::Directory;
 use crate::support::nginx_host::NginxHost;
 use crate::support::raw::{RawConnection, head};
 use crate::support::{Broker, BrokerOptions, DEADLINE, eventually};
 
 const TARGET: &str = "/api/workspaces/acme/events";
+
+/// The rounds of nodes that start at a time, and the nodes of a round.
+const ROUNDS: usize = 4;
+const NODES: usize = 6;
 
 fn place() -> (Directory, PathBuf, BrokerOptions) {
     let directory = Directory::new();
@@ -62,6 +66,35 @@ async fn killed_node_leaves_a_file_that_the_next_one_replaces() {
     assert!(log.contains("(server.listen)") && log.contains("in use"), "{log}");
     assert_eq!(second.ended(DEADLINE).await.code(), Some(1));
     open_stream(&path).await;
+}
+
+/// Each round begins with the file of a node that was killed, which all of them may replace.
+#[tokio::test]
+async fn one_of_several_nodes_gets_the_socket() {
+    let directory = Directory::new();
+    let path = directory.file("http.sock");
+    let listen = format!("unix:{}", path.display());
+    let settings = [("server.listen", &*listen), ("admin.listen", "127.0.0.1:0"), ("embedded.listen", "")];
+    for round in 0..ROUNDS {
+        let _ = std::fs::remove_file(&path);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let mut nodes: Vec<_> = (0..NODES).map(|_| RunningCommand::tidings(&["serve"], &settings)).collect();
+        eventually("all but one have ended", DEADLINE, async || {
+            nodes.iter_mut().map(RunningCommand::has_ended).filter(|has_ended| !has_ended).count() <= 1
+        })
+        .await;
+        let mut alive = 0;
+        for mut node in nodes {
+            if !node.has_ended() {
+                node.said("listening", 1).await;
+                alive += 1;
+                continue;
+            }
+            let told = node.finished().await.failure(1);
+            assert!(told.contains("(server.listen)") && told.contains("in use"), "{told}");
+        }
+        assert_eq!(alive, 1, "in round {round}");
+    }
 }
 
 #[tokio::test]

@@ -56,7 +56,7 @@ async fn accepted_sockets_have_the_options_also_from_a_passed_listener() {
 async fn socket_file_has_its_mode_and_ends_with_its_listener() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("http.sock");
-    let socket = ListenSocket::bind_unix(&path, &OPTIONS).unwrap();
+    let socket = ListenSocket::bind_unix(&path, &OPTIONS).await.unwrap();
     assert_eq!(socket.address().unwrap(), ListenAddress::Unix(path.clone()));
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
     let mut client = tokio::net::UnixStream::connect(&path).await.unwrap();
@@ -66,7 +66,7 @@ async fn socket_file_has_its_mode_and_ends_with_its_listener() {
     accepted.read_exact(&mut received).await.unwrap();
     assert_eq!(&received, b"ping");
 
-    let error = ListenSocket::bind_unix(&path, &OPTIONS).unwrap_err();
+    let error = ListenSocket::bind_unix(&path, &OPTIONS).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "a process listens there");
     drop(socket);
     assert!(!path.exists());
@@ -90,7 +90,7 @@ async fn listener_that_accepts_nothing_holds_up_no_start() {
         }
     };
     assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "the queue is full");
-    let error = ListenSocket::bind_unix(&path, &OPTIONS).unwrap_err();
+    let error = ListenSocket::bind_unix(&path, &OPTIONS).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
 
@@ -100,7 +100,7 @@ async fn stale_socket_is_replaced_and_any_other_file_is_kept() {
     let path = directory.path().join("http.sock");
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "a process that was killed leaves it");
-    let socket = ListenSocket::bind_unix(&path, &OPTIONS).unwrap();
+    let socket = ListenSocket::bind_unix(&path, &OPTIONS).await.unwrap();
 
     // Another socket has taken the path: it is not this one's to remove.
     fs::remove_file(&path).unwrap();
@@ -110,7 +110,36 @@ async fn stale_socket_is_replaced_and_any_other_file_is_kept() {
 
     let text = directory.path().join("text");
     fs::write(&text, "precious").unwrap();
-    let error = ListenSocket::bind_unix(&text, &OPTIONS).unwrap_err();
+    let error = ListenSocket::bind_unix(&text, &OPTIONS).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(fs::read(&text).unwrap(), b"precious");
+}
+
+/// Each round begins with a file that a process left behind, which all of them may replace.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_of_several_binds_at_a_time_succeeds() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..300 {
+        let path = directory.path().join("http.sock");
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let start = std::sync::Arc::new(tokio::sync::Barrier::new(4));
+        let binds: Vec<_> = (0..4)
+            .map(|_| {
+                let (path, start) = (path.clone(), std::sync::Arc::clone(&start));
+                tokio::spawn(async move {
+                    start.wait().await;
+                    ListenSocket::bind_unix(&path, &OPTIONS).await
+                })
+            })
+            .collect();
+        let mut bound = vec![];
+        for bind in binds {
+            match bind.await.unwrap() {
+                Ok(socket) => bound.push(socket),
+                Err(error) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{error}"),
+            }
+        }
+        assert_eq!(bound.len(), 1, "in round {round}");
+        tokio::net::UnixStream::connect(&path).await.unwrap();
+    }
 }
