@@ -65,7 +65,7 @@ use tasks::{ServerTasks, StopSignals};
 
 pub use monitor::Monitor;
 pub use reach::redis_cli;
-pub use reload::ServerReload;
+pub use reload::{PreparedReload, ServerReload};
 pub use shutdown::{Ended, Shutdown};
 pub use start_error::StartError;
 pub use trial::{AddressTrial, try_addresses};

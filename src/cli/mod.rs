@@ -15,6 +15,7 @@ mod reload;
 mod schema;
 mod serve;
 mod tail;
+mod terminal;
 mod token;
 
 use std::path::PathBuf;

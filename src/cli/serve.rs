@@ -2,11 +2,13 @@
 
 use std::io::IsTerminal as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::reload::Reloader;
+use super::terminal::StartTerminal;
 use super::{CommandFailure, GlobalOptions};
 use crate::config::{AuthMethod, AuthMode, Config, Loaded, LogFormat, Sources};
 use crate::server::{Addresses, Ended, Server, Shutdown, redis_cli};
@@ -40,24 +42,31 @@ struct NodeStart {
     passed: PassedSockets,
 }
 
-/// Serves on a runtime of its own, of which nothing is left at the end.
+/// Limits the wait for threads that read files at the end. A file system that does not respond
+/// holds such a thread for ever.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serves on a runtime of its own, of which nothing but stalled reads of files is left at the end.
 fn start(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFailure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CommandFailure::Failed(format!("cannot start: {error}")))?
-        .block_on(async {
-            tokio::select! {
-                outcome = serve(start, telemetry) => outcome,
-                never = telemetry.report_floods() => match never {},
-            }
-        })
+        .map_err(|error| CommandFailure::Failed(format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = serve(start, telemetry) => outcome,
+            never = telemetry.report_floods() => match never {},
+        }
+    });
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
+    outcome
 }
 
 async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFailure> {
     let NodeStart { sources, loaded, passed } = start;
     // Before anything is bound, so that no signal is lost.
     let unwatched = |error| CommandFailure::Failed(format!("cannot watch for signals: {error}"));
+    let terminal = StartTerminal::of_process();
     let mut signals = Signals::new().map_err(unwatched)?;
     let hangups = signal(SignalKind::hangup()).map_err(unwatched)?;
     let notifier = Arc::new(Notifier::of_environment());
@@ -73,8 +82,9 @@ async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFai
         server: server.reload(),
         log: telemetry.control(),
         notifier: Arc::clone(&notifier),
+        terminal,
     };
-    let _reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hangups)));
+    let mut reloading = AbortOnDropHandle::new(tokio::spawn(reloader.run(hangups)));
     let monitor = server.monitor();
     let (stop, stopped) = tokio::sync::oneshot::channel::<Shutdown>();
     let mut running = tokio::spawn(server.run(async {
@@ -85,9 +95,15 @@ async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFai
     // It looks at the server during the drain too.
     let watching = watchdog::run(Arc::clone(&notifier), monitor, watchdog_timeout());
     let _watching = AbortOnDropHandle::new(tokio::spawn(watching));
+    let first = async {
+        tokio::select! {
+            number = signals.next() => number,
+            _ = &mut reloading => HANGUP,
+        }
+    };
     let ended = tokio::select! {
         ended = &mut running => ended,
-        number = signals.next() => {
+        number = first => {
             notifier.send(Some(ProcessState::Stopping), None).await;
             let _ = stop.send(if is_from_terminal(number) { Shutdown::AtOnce } else { Shutdown::Drain });
             tokio::select! {
@@ -112,15 +128,16 @@ async fn serve(start: NodeStart, telemetry: &Telemetry) -> Result<(), CommandFai
     Ok(())
 }
 
-/// Whether a signal is Ctrl-C on a terminal: then a person waits for the end. Supervisors send
-/// another signal.
+/// Whether a signal is Ctrl-C on a terminal, or the end of the terminal: then no supervisor waits
+/// for a drain. Supervisors send another signal.
 fn is_from_terminal(number: u8) -> bool {
-    number == INTERRUPT && std::io::stdin().is_terminal()
+    number == HANGUP || number == INTERRUPT && std::io::stdin().is_terminal()
 }
 
-/// The numbers of SIGTERM and SIGINT.
+/// The numbers of SIGTERM, SIGINT and SIGHUP.
 const TERMINATE: u8 = 15;
 const INTERRUPT: u8 = 2;
+const HANGUP: u8 = 1;
 
 /// Signals that ask the process to stop.
 struct Signals {
@@ -160,7 +177,7 @@ fn announce(config: &Config, addresses: &Addresses, link: Option<&str>, telemetr
     let stream = format!(
         "{}{scheme}://{}{}/workspaces/demo/events",
         socket_option(public),
-        public.authority(),
+        public.reachable().authority(),
         config.server.base_path
     );
     let [listen, admin_listen] = addresses.texts();
@@ -207,7 +224,11 @@ fn announce(config: &Config, addresses: &Addresses, link: Option<&str>, telemetr
     lines.push("Publish to it:".to_owned());
     lines.extend(redis_cli.map(|line| format!("  {line}")));
     lines.push(format!("  curl{token} {stream} -d '{payload}'"));
-    lines.push(format!("Operations: {}http://{}/status", socket_option(admin), admin.authority()));
+    lines.push(format!(
+        "Operations: {}http://{}/status",
+        socket_option(admin),
+        admin.reachable().authority()
+    ));
     lines.push(String::new());
     telemetry.print(&lines.join("\n"));
 }

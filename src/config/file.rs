@@ -1,7 +1,6 @@
 //! A configuration file: read, parsed, and taken apart into settings.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::Path;
 
 use config::{FileFormat, Source as _, Value, ValueKind};
@@ -11,6 +10,7 @@ use super::key;
 use super::layers::Setting;
 use super::reference::REFERENCE;
 use super::source::Source;
+use tidings_settings::read_regular_file;
 
 /// The largest file that is read. Ours has 6 KiB; what is larger was not meant.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -34,14 +34,7 @@ pub(super) fn settings(path: &Path) -> (Vec<Setting>, Vec<ConfigProblem>) {
 fn read(path: &Path) -> Result<String, ConfigProblem> {
     let unreadable =
         |reason: &str| ConfigProblem::Unreadable { path: path.to_owned(), reason: reason.to_owned() };
-    let mut bytes = Vec::new();
-    // Bounded, so that a device or a pipe without end cannot fill the memory.
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(&reason(&error)))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable("larger than 1 MiB: not a configuration file"));
-    }
+    let bytes = read_regular_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(&reason(&error)))?;
     String::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text"))
 }
 
@@ -50,6 +43,7 @@ fn reason(error: &io::Error) -> String {
         io::ErrorKind::NotFound => "no such file".to_owned(),
         io::ErrorKind::IsADirectory => "a directory, not a configuration file".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::FileTooLarge => "larger than 1 MiB: not a configuration file".to_owned(),
         _ => error.to_string(),
     }
 }
@@ -164,7 +158,7 @@ mod tests {
         }
         assert_eq!(
             read(Path::new("/dev/zero")).unwrap_err().to_string(),
-            "/dev/zero: larger than 1 MiB: not a configuration file"
+            "/dev/zero: it is not a regular file"
         );
     }
 }

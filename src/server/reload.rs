@@ -8,7 +8,7 @@ use super::start_error::StartError;
 use crate::admin::console::AdminToken;
 use crate::config::ConfigChanges;
 use crate::http::{Certificates, ConnectionLimits, CorsRules, PublishRate};
-use tidings_auth::jwt::{TokenMethod, TokenSources};
+use tidings_auth::jwt::{TokenMethod, TokenSources, Verifier};
 use tidings_bus::Bus;
 use tidings_hub::Hub;
 use tidings_limits::StreamRegistry;
@@ -29,32 +29,44 @@ pub struct ServerReload {
     pub(super) metrics: Arc<Metrics>,
 }
 
+/// The contents of files for a reload.
+#[derive(Debug)]
+pub struct PreparedReload {
+    /// Verifies tokens by the new settings; `None` if these are unchanged.
+    verifier: Option<Verifier>,
+    /// The admin token.
+    token: AdminToken,
+}
+
 impl ServerReload {
-    /// Replaces the changed settings, and has the files of the certificate and of keys read again.
-    /// Reads files of keys, and so blocks.
+    /// Reads the files that changed settings name, and replaces nothing. Blocks.
     ///
     /// # Errors
     ///
-    /// [`StartError`], if the keys for tokens or the admin token cannot be used. Then nothing is
-    /// replaced.
-    pub fn apply(&self, changes: &ConfigChanges) -> Result<(), StartError> {
+    /// [`StartError`], if the keys for tokens or the admin token cannot be used.
+    pub fn prepare(&self, changes: &ConfigChanges) -> Result<PreparedReload, StartError> {
         let config = &changes.config;
-        let jwt = &config.auth.jwt;
-        // First, since these steps can fail.
-        let replacement = match &self.tokens {
-            Some(tokens) if changes.applies("auth.jwt.") => {
-                let verifier = token_verifier(jwt, config.is_for_this_machine(), &self.metrics)?;
-                Some((tokens, verifier))
-            }
-            Some(_) | None => None,
+        let verifier = if self.tokens.is_some() && changes.applies("auth.jwt.") {
+            Some(token_verifier(&config.auth.jwt, config.is_for_this_machine(), &self.metrics)?)
+        } else {
+            None
         };
-        self.token.replace(&config.admin.token, config.admin.token_file.as_deref())?;
-        match (replacement, &self.tokens) {
-            (Some((tokens, verifier)), _) => tokens.replace(TokenSources::new(jwt), verifier),
+        Ok(PreparedReload { verifier, token: settings::admin_token(config)? })
+    }
+
+    /// Replaces the changed settings, and requests that the files of the certificate and of keys
+    /// are read again. Does not block.
+    pub fn apply(&self, changes: &ConfigChanges, prepared: PreparedReload) {
+        let config = &changes.config;
+        self.token.replace(prepared.token);
+        match (prepared.verifier, &self.tokens) {
+            (Some(verifier), Some(tokens)) => {
+                tokens.replace(TokenSources::new(&config.auth.jwt), verifier);
+            }
             (None, Some(tokens)) => {
                 tokens.reload();
             }
-            (None, None) => {}
+            (_, None) => {}
         }
         if let Some(certificates) = &self.certificates {
             certificates.reload();
@@ -77,6 +89,5 @@ impl ServerReload {
             self.publish_rate.set(config.limits.rates());
             self.hub.set_rates(config.limits.rates());
         }
-        Ok(())
     }
 }

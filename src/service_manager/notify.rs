@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::SocketAddr;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::net::UnixDatagram;
 
@@ -19,6 +20,9 @@ const WATCHDOG_PROCESS_VARIABLE: &str = "WATCHDOG_PID";
 
 /// Bound on sending one message. A service manager that reads nothing for longer gets the next one.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Limits the text about a failed reload, in bytes. A message has to fit into a datagram.
+const FAILURE_BYTES_MAX: usize = 1024;
 
 /// The state of the process, for the service manager.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,32 +39,56 @@ pub(crate) enum ProcessState {
 
 /// Sends messages to the service manager, if there is one.
 #[derive(Debug, Default)]
-pub(crate) struct Notifier(Option<UnixDatagram>);
+pub(crate) struct Notifier {
+    /// The address. Each message has a socket of its own, since a service manager may come late or
+    /// make its socket anew.
+    address: Option<OsString>,
+    /// The reason for which the last reload failed. It is part of each status until a reload
+    /// succeeds.
+    reload_failure: Mutex<Option<String>>,
+}
 
 impl Notifier {
-    /// Finds the service manager in the environment. One that cannot be reached is logged.
+    /// Finds the service manager in the environment.
     pub(crate) fn of_environment() -> Self {
-        let Some(address) = std::env::var_os(SOCKET_VARIABLE).filter(|address| !address.is_empty()) else {
-            return Self(None);
+        Self::at(std::env::var_os(SOCKET_VARIABLE).filter(|address| !address.is_empty()))
+    }
+
+    fn at(address: Option<OsString>) -> Self {
+        Self { address, reload_failure: Mutex::default() }
+    }
+
+    /// Reports the end of a reload, with the reason if it failed. Cancellation safe.
+    pub(crate) async fn reloaded(&self, failure: Option<String>) {
+        let status = match &failure {
+            Some(_) => "the node runs with the settings before",
+            None => "the configuration was read again",
         };
-        match connect(&address) {
-            Ok(socket) => Self(Some(socket)),
-            Err(error) => {
-                tracing::warn!(%error, "cannot reach the service manager at NOTIFY_SOCKET");
-                Self(None)
-            }
-        }
+        *self.reload_failure.lock() = failure;
+        self.send(Some(ProcessState::Ready), Some(status)).await;
     }
 
     /// Sends a state, with a status for people if one is given. A message that cannot be sent
     /// within a second is dropped, and logged. Cancellation safe.
     pub(crate) async fn send(&self, state: Option<ProcessState>, status: Option<&str>) {
-        let Some(socket) = &self.0 else { return };
-        let message = message(state, status);
-        let sent = tokio::time::timeout(SEND_TIMEOUT, socket.send(message.as_bytes())).await;
+        let Some(address) = &self.address else { return };
+        let status = status.map(|status| self.with_reload_failure(status));
+        let message = message(state, status.as_deref());
+        let send = async { connect(address)?.send(message.as_bytes()).await };
+        let sent = tokio::time::timeout(SEND_TIMEOUT, send).await;
         let sent = sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         if let Err(error) = sent {
             tracing::warn!(%error, "cannot send a message to the service manager");
+        }
+    }
+
+    fn with_reload_failure(&self, status: &str) -> String {
+        match &*self.reload_failure.lock() {
+            None => status.to_owned(),
+            Some(failure) => {
+                let failure = &failure[..failure.floor_char_boundary(FAILURE_BYTES_MAX)];
+                format!("{status}; the last reload failed: {failure}")
+            }
         }
     }
 }
@@ -157,17 +185,27 @@ mod tests {
         let path = directory.path().join("notify");
         let named = UnixDatagram::bind(&path).unwrap();
         let mut received = [0; 64];
-        let notifier = Notifier(Some(connect(path.as_os_str()).unwrap()));
+        let notifier = Notifier::at(Some(path.clone().into_os_string()));
         notifier.send(Some(ProcessState::Stopping), None).await;
         let length = named.recv(&mut received).await.unwrap();
         assert_eq!(&received[..length], b"STOPPING=1\n");
-        assert!(connect(OsStr::new("/no/such/socket")).is_err());
+        // The service manager makes its socket anew.
+        drop(named);
+        std::fs::remove_file(&path).unwrap();
+        notifier.send(Some(ProcessState::Watchdog), None).await;
+        let named = UnixDatagram::bind(&path).unwrap();
+        notifier.reloaded(Some("é".repeat(1024))).await;
+        let mut received = [0; 4096];
+        let length = named.recv(&mut received).await.unwrap();
+        let text = std::str::from_utf8(&received[..length]).unwrap();
+        let status = "READY=1\nSTATUS=the node runs with the settings before; the last reload failed: é";
+        assert!(text.starts_with(status) && text.len() < 1200, "{text}");
         #[cfg(target_os = "linux")]
         {
             let name = format!("tidings-test-{}", std::process::id());
             let address = abstract_address(name.as_bytes()).unwrap();
             let socket = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
-            let notifier = Notifier(Some(connect(OsStr::new(&format!("@{name}"))).unwrap()));
+            let notifier = Notifier::at(Some(format!("@{name}").into()));
             notifier.send(Some(ProcessState::Ready), None).await;
             let length = socket.recv(&mut received).unwrap();
             assert_eq!(&received[..length], b"READY=1\n");

@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::io::PipeReader;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
+use nix::pty;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -60,8 +63,16 @@ impl Sink {
 
     /// A terminal, and the other end of it, where its output is read.
     pub fn terminal() -> (Self, File) {
-        let pty = nix::pty::openpty(None, None).expect("a terminal");
-        (Self::new(pty.slave), File::from(pty.master))
+        // Closed in programs: a terminal ends with the last handle of this end.
+        let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let master = pty::posix_openpt(flags).expect("a terminal");
+        pty::grantpt(&master).expect("a terminal of this user");
+        pty::unlockpt(&master).expect("a terminal that can be opened");
+        let name = pty::ptsname_r(&master).expect("the name of a terminal");
+        let mut options = File::options();
+        options.read(true).write(true).custom_flags(OFlag::O_NOCTTY.bits());
+        let slave = options.open(name).expect("open a terminal");
+        (Self::new(slave), File::from(OwnedFd::from(master)))
     }
 
     /// Returns a further handle, for a child process.

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use parking_lot::RwLock;
 
 use super::digest::SecretDigest;
-use tidings_settings::SecretText;
+use tidings_settings::{SecretText, read_regular_file};
 
 /// The shortest token, in characters: nothing slows down guessing, so the token has to.
 const CHARACTERS_MIN: usize = 16;
+
+/// Limits the file of the token, in bytes.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The token that opens the console; there may be none.
 #[derive(Debug)]
@@ -44,14 +47,9 @@ impl AdminToken {
         Ok(Self(RwLock::new(configured(token, file)?)))
     }
 
-    /// Replaces the token; reads the file again. Blocks.
-    ///
-    /// # Errors
-    ///
-    /// Returns an [`AdminTokenError`] if the file has no token. Then the previous one stays.
-    pub fn replace(&self, token: &SecretText, file: Option<&Path>) -> Result<(), AdminTokenError> {
-        *self.0.write() = configured(token, file)?;
-        Ok(())
+    /// Replaces the token by another one.
+    pub fn replace(&self, new: Self) {
+        *self.0.write() = new.0.into_inner();
     }
 
     /// Whether there is a token.
@@ -73,8 +71,10 @@ fn configured(token: &SecretText, file: Option<&Path>) -> Result<Option<SecretDi
 }
 
 fn read(path: &Path) -> Result<SecretDigest, AdminTokenError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| AdminTokenError::Read { path: path.to_owned(), source })?;
+    let unreadable = |source| AdminTokenError::Read { path: path.to_owned(), source };
+    let bytes = read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| unreadable(io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8 text")))?;
     let text = text.strip_suffix('\n').map_or(&*text, |text| text.strip_suffix('\r').unwrap_or(text));
     if text.chars().count() < CHARACTERS_MIN {
         return Err(AdminTokenError::TooShort { path: path.to_owned() });
@@ -100,12 +100,11 @@ mod tests {
         let token = AdminToken::open(&none, file).unwrap();
         assert!(token.is_set() && token.is(&SecretDigest::of(first)));
         std::fs::write(&path, second).unwrap();
-        token.replace(&none, file).unwrap();
+        token.replace(AdminToken::open(&none, file).unwrap());
         assert!(token.is(&SecretDigest::of(second)) && !token.is(&SecretDigest::of(first)));
         std::fs::write(&path, "").unwrap();
-        assert!(token.replace(&none, file).is_err());
-        assert!(token.is(&SecretDigest::of(second)), "the previous one stays");
-        token.replace(&SecretText::new(first), None).unwrap();
+        assert!(AdminToken::open(&none, file).is_err());
+        token.replace(AdminToken::open(&SecretText::new(first), None).unwrap());
         assert!(token.is(&SecretDigest::of(first)));
     }
 

@@ -2,7 +2,6 @@
 //! change.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use x509_cert::der::Decode as _;
 
 use tidings_metrics::Metrics;
-use tidings_settings::Fingerprint;
+use tidings_settings::{Fingerprint, read_regular_file};
 
 /// From when on the log warns that a certificate ends.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);
@@ -164,13 +163,19 @@ impl Certificates {
                 () = stop.cancelled() => return,
             };
             self.warn_of_end(&mut warned);
-            // Taken before the read: a write meanwhile counts as a further change.
-            let now = prints(self.files.clone()).await;
-            if reload_requested || now != seen {
-                seen = now;
-                if self.replace().await {
-                    warned = None;
+            let look = async {
+                // Taken before the read: a write meanwhile counts as a further change.
+                let now = prints(self.files.clone()).await;
+                if reload_requested || now != seen {
+                    seen = now;
+                    if self.replace().await {
+                        warned = None;
+                    }
                 }
+            };
+            // A file system that does not respond holds up no end.
+            if stop.run_until_cancelled(look).await.is_none() {
+                return;
             }
         }
     }
@@ -230,11 +235,7 @@ async fn prints(files: PairFiles) -> [Option<Fingerprint>; 2] {
 
 fn contents(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable { path: path.to_owned(), source };
-    let bytes = fs::metadata(path).map_err(unreadable)?.len();
-    if bytes > FILE_BYTES_MAX {
-        return Err(unreadable(io::Error::new(io::ErrorKind::FileTooLarge, "the file is too large")));
-    }
-    fs::read(path).map_err(unreadable)
+    read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)
 }
 
 /// The end of a certificate's validity (RFC 5280 section 4.1.2.5).

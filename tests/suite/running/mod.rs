@@ -3,4 +3,5 @@
 mod listening;
 mod reload;
 mod service_manager;
+mod terminal;
 mod unix_socket;

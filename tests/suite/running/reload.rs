@@ -230,3 +230,49 @@ async fn settings_that_need_a_restart_are_named_in_one_line() {
     let log = node.reload("", DONE).await;
     assert!(!log.contains("need a restart"), "{log}");
 }
+
+/// A pipe without a writer never ends a plain read.
+#[tokio::test]
+async fn pipe_in_place_of_a_file_blocks_no_later_reload() {
+    let directory = Directory::new();
+    let pipe = directory.file("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let mut node = Configured::start("").await;
+    let settings = format!("[admin]\ntoken_file = \"{}\"\n", pipe.display());
+    let log = node.reload(&settings, FAILED).await;
+    assert!(log.contains("not a regular file"), "{log}");
+    std::fs::remove_file(&node.file).unwrap();
+    std::fs::rename(&pipe, &node.file).unwrap();
+    let before = node.broker.log().matches(FAILED).count();
+    node.broker.signal(Signal::SIGHUP);
+    eventually("it fails once more", DEADLINE, async || node.broker.log().matches(FAILED).count() > before)
+        .await;
+    std::fs::remove_file(&node.file).unwrap();
+    let log = node.reload("[limits]\nconnections_per_user = 3\n", DONE).await;
+    assert!(log.contains("limits.connections_per_user"), "{log}");
+    assert_eq!(node.broker.terminate(DEADLINE).await, Some(0));
+}
+
+/// The passwords of Sentinels in addresses, and of the embedded bus, are those of the start.
+#[tokio::test]
+async fn passwords_that_need_a_restart_are_named() {
+    let node = Configured::start("").await;
+    let settings = "[embedded]\npassword = \"another very secret password\"\n";
+    let log = node.reload(settings, "changed settings need a restart").await;
+    assert!(log.contains("embedded.password") && !log.contains("very secret"), "{log}");
+
+    let sentinels = |password: &str| {
+        format!(
+            "[redis]\nurl = \"redis://redis:6379\"\nconnect_timeout_seconds = 0.5\n\
+             [redis.sentinel]\nnodes = [\"redis://:{password}@127.0.0.1:1\"]\nprimary = \"m\"\n"
+        )
+    };
+    let directory = Directory::new();
+    let file = directory.write("tidings.toml", sentinels("first-password"));
+    let options = BrokerOptions::embedded().argument("--config").argument(file.to_str().unwrap());
+    let (broker, _) = Broker::start_until(options, "listening").await;
+    directory.write("tidings.toml", sentinels("second-password"));
+    broker.signal(Signal::SIGHUP);
+    let log = broker.logged("changed settings need a restart").await;
+    assert!(log.contains("redis.sentinel.nodes") && !log.contains("-password"), "{log}");
+}

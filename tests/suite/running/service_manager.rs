@@ -69,10 +69,53 @@ async fn service_manager_learns_of_start_reload_and_stop() {
     broker.signal(Signal::SIGHUP);
     let reloading = manager.message_with("RELOADING=1\n").await;
     assert!(reloading.contains("MONOTONIC_USEC="), "{reloading}");
-    assert_eq!(manager.message().await, "READY=1\n");
+    assert_eq!(manager.message().await, "READY=1\nSTATUS=the configuration was read again\n");
     broker.signal(Signal::SIGTERM);
     assert_eq!(manager.message_with("STOPPING=1").await, "STOPPING=1\n");
     assert_eq!(broker.ended(DEADLINE).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn status_names_a_failed_reload_until_the_next_one() {
+    let (manager, directory) = (Manager::new(), Directory::new());
+    let file = directory.write("tidings.toml", "");
+    let options = BrokerOptions::embedded().argument("--config").argument(file.to_str().unwrap());
+    let options = manager.of(options).environment("WATCHDOG_USEC", "40000000");
+    let broker = Broker::start_ready(options).await;
+    directory.write("tidings.toml", "no_such_key = 1\n");
+    broker.signal(Signal::SIGHUP);
+    manager.message_with("RELOADING=1\n").await;
+    let ready = manager.message_with("READY=1\n").await;
+    assert!(
+        ready.contains("STATUS=") && ready.contains("last reload failed") && ready.contains("no_such_key"),
+        "{ready}"
+    );
+    // The status with the figures does not hide it.
+    let status = manager.message_with("WATCHDOG=1\nSTATUS=").await;
+    assert!(status.contains("connections") && status.contains("last reload failed"), "{status}");
+    directory.write("tidings.toml", "");
+    broker.signal(Signal::SIGHUP);
+    manager.message_with("RELOADING=1\n").await;
+    let ready = manager.message_with("READY=1\n").await;
+    assert!(ready.contains("read again") && !ready.contains("failed"), "{ready}");
+}
+
+#[tokio::test]
+async fn late_or_new_service_manager_gets_messages() {
+    let directory = Directory::new();
+    let path = directory.file("notify");
+    let options = BrokerOptions::embedded().environment("NOTIFY_SOCKET", path.to_str().unwrap());
+    let broker = Broker::start_ready(options.environment("WATCHDOG_USEC", "400000")).await;
+    for _ in 0..2 {
+        let manager = Manager {
+            socket: UnixDatagram::bind(&path).unwrap(),
+            path: String::new(),
+            _directory: Directory::new(),
+        };
+        manager.message_with("WATCHDOG=1").await;
+        std::fs::remove_file(&path).unwrap();
+    }
+    drop(broker);
 }
 
 #[tokio::test]
@@ -172,6 +215,10 @@ fn units_are_valid_for_systemd() {
     let mut unit = crate::support::directory::repository_file("deploy/tidings.service");
     let command = "/usr/local/bin/tidings serve";
     assert!(unit.contains(command));
+    // The secrets too, which the operator enables by the line.
+    assert_eq!(unit.matches("\n#LoadCredential=").count(), 3);
+    unit =
+        unit.replace("\n#LoadCredential=", "\nLoadCredential=").replace("\n#Environment=", "\nEnvironment=");
     // Systemd wants the program to be there.
     unit = unit.replace(command, &format!("{} serve", crate::support::executable::executable().display()));
     let units = [

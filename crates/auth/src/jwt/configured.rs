@@ -20,7 +20,7 @@ use tidings_settings::Fingerprint;
 pub(super) struct ConfiguredKeys {
     /// Never empty.
     current: ArcSwap<Vec<Arc<VerificationKey>>>,
-    /// `None` if the configuration contains the keys, or names a file that is not a regular one.
+    /// `None` if the configuration contains the keys.
     files: Option<Box<KeyFiles>>,
     requested: Notify,
 }
@@ -51,9 +51,7 @@ impl ConfiguredKeys {
         let Some(keys) = material::keys(source, &config.algorithm)? else { return Ok(None) };
         let may_be_short = material::short_secret(config)?.is_some();
         let interval = config.key_reload_seconds.duration();
-        // A pipe, as the shell's `<(…)`, is read once, because its other end may never write again.
-        let is_regular = |path: &PathBuf| std::fs::metadata(path).is_ok_and(|file| file.is_file());
-        let files = (!paths.is_empty() && paths.iter().all(is_regular))
+        let files = (!paths.is_empty())
             .then(|| Box::new(KeyFiles { config: config.clone(), paths, last_seen, may_be_short, interval }));
         Ok(Some(Self { current: ArcSwap::from_pointee(keys), files, requested: Notify::new() }))
     }
@@ -82,13 +80,17 @@ impl ConfiguredKeys {
                 () = self.requested.notified() => true,
                 () = stop.cancelled() => return,
             };
-            let paths = files.paths.clone();
-            let Ok(now) = tokio::task::spawn_blocking(move || fingerprints(&paths)).await else { continue };
-            if !requested && now == last_seen {
-                continue;
+            let look = async {
+                let paths = files.paths.clone();
+                let now = tokio::task::spawn_blocking(move || fingerprints(&paths)).await;
+                let Some(now) = now.ok().filter(|now| requested || *now != last_seen) else { return };
+                last_seen = now;
+                self.read_again().await;
+            };
+            // A file system that does not respond holds up no end.
+            if stop.run_until_cancelled(look).await.is_none() {
+                return;
             }
-            last_seen = now;
-            self.read_again().await;
         }
     }
 

@@ -1,12 +1,12 @@
 //! Reading of the configured keys, with errors that name the fix.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::key::{KEYS_MAX, KeyError, VerificationKey};
 use crate::jwt::config::KeySource;
 use crate::{Algorithms, JwtConfig};
+use tidings_settings::read_regular_file;
 
 /// Limits a key file, in bytes: far more than any key.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -159,14 +159,7 @@ fn files(key: &'static str, paths: &[String]) -> Result<Vec<Vec<u8>>, JwtSetupEr
 /// Returns the contents of a file, bounded.
 pub(super) fn file(key: &'static str, path: &Path) -> Result<Vec<u8>, JwtSetupError> {
     let unreadable = |reason: String| JwtSetupError::File { key, path: path.to_owned(), reason };
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable("it is larger than 64 KiB, and so not a key".to_owned()));
-    }
-    Ok(bytes)
+    read_regular_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))
 }
 
 /// Removes the line break that editors and `openssl rand` add at the end of a file.

@@ -2,8 +2,6 @@
 //! for each new connection. So a rotation needs no restart: after a rejected login, the next
 //! attempt uses the new contents.
 
-use std::fs::File;
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +14,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::connect::ConnectError;
 use crate::settings::{RedisConfig, RedisTlsConfig};
-use tidings_settings::{MASK, SecretText};
+use tidings_settings::{MASK, SecretText, read_regular_file};
 
 /// Limits a file, in bytes: far more than any bundle of authorities.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -185,16 +183,5 @@ fn pem(key: &'static str, path: &Path, label: &str) -> Result<Vec<u8>, Credentia
 
 fn read(key: &'static str, path: &Path) -> Result<Vec<u8>, CredentialsError> {
     let unreadable = |reason: String| CredentialsError { key, path: path.to_owned(), reason };
-    // A pipe without a writer would block a thread for each attempt.
-    if std::fs::metadata(path).is_ok_and(|file| !file.is_file()) {
-        return Err(unreadable("it is not a regular file".to_owned()));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|error| unreadable(error.to_string()))?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(unreadable("it is larger than 1 MiB".to_owned()));
-    }
-    Ok(bytes)
+    read_regular_file(path, FILE_BYTES_MAX).map_err(|error| unreadable(error.to_string()))
 }
