@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
+use crate::admin::console::AdminToken;
 use crate::config::{AuthMethod, Config};
 use crate::files;
 use crate::files::FileBudget;
@@ -58,6 +59,7 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         if let Ok(files) = &files {
             addresses(&config, files, &mut findings, &mut warnings).await;
         }
+        findings.extend(admin_token(&config));
         if config.auth.mode.uses(AuthMethod::Jwt) {
             findings.push(tokens(&config.auth.jwt).await);
         }
@@ -89,28 +91,50 @@ async fn addresses(
     let trials = try_addresses(config, files).await;
     let is_running = trials.iter().any(AddressTrial::is_in_use) && health(config).await.is_ok();
     for trial in trials {
-        let AddressTrial { key: check, address, outcome } = &trial;
+        let AddressTrial { key: check, address, outcome, .. } = &trial;
         let Err(error) = outcome else {
             findings.push(Finding::good(check, format!("{address} is free")));
             continue;
         };
-        let (list, fix) = match trial.is_in_use() {
-            true if is_running => (&mut *warnings, "stop that broker before you start another one here"),
-            true => (
+        let (list, result, fix) = match (trial.is_in_use(), trial.same_as) {
+            (true, Some(other)) => (
                 &mut *findings,
-                "end the program that listens there, such as tidings.socket, or name another address",
+                format!("{address} is the address of {other} too"),
+                "give each listener an address of its own",
             ),
-            false => (
+            (true, None) if is_running => (
+                &mut *warnings,
+                format!("{address} is in use, and a broker is live at {}", config.admin.listen),
+                "restart that broker, or stop it before you start another one here",
+            ),
+            (true, None) => (
                 &mut *findings,
+                error.to_string(),
+                "end the program that listens there, or name another address; if tidings.socket of systemd listens there, \
+                 start tidings.service, which gets the socket from systemd",
+            ),
+            (false, _) => (
+                &mut *findings,
+                error.to_string(),
                 "name an address of this machine, a port from 1024 on, or a directory that exists",
             ),
         };
-        let result = match trial.is_in_use() && is_running {
-            true => format!("{address} is in use, and a broker is live at {}", config.admin.listen),
-            false => error.to_string(),
-        };
         list.push(Finding { check, result, fix: Some(fix.to_owned()) });
     }
+}
+
+/// Whether the file of the admin token can be used.
+fn admin_token(config: &Config) -> Option<Finding> {
+    const WHAT: &str = "admin.token_file";
+    let path = config.admin.token_file.as_deref()?;
+    Some(match AdminToken::open(&config.admin.token, Some(path)) {
+        Ok(_) => Finding::good(WHAT, format!("{} has a token", path.display())),
+        Err(error) => Finding {
+            check: WHAT,
+            result: error.to_string(),
+            fix: Some("write a token to the file, and let the user of the broker read it".to_owned()),
+        },
+    })
 }
 
 /// Whether the embedded bus can keep its logs in their file.

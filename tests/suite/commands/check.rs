@@ -234,6 +234,52 @@ async fn address_has_to_be_free() {
     }
 }
 
+/// A node would not start with them, although each address is free by itself.
+#[tokio::test]
+async fn two_listeners_cannot_have_one_address() {
+    let port = Port::claim();
+    let tcp = port.address().to_string();
+    let [any, name] = ["0.0.0.0", "localhost"].map(|host| format!("{host}:{}", port.number()));
+    for (server, other_key, other) in [(&any, "embedded.listen", &tcp), (&name, "admin.listen", &tcp)] {
+        let settings = [("server.listen", server.as_str()), (other_key, other), ("auth.mode", "none")];
+        let finished = run_tidings(&["check"], &settings).await;
+        let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+        assert_eq!(*found, format!("{other_key}: {other} is the address of server.listen too"));
+        assert!(fix.contains("an address of its own"), "{fix}");
+    }
+}
+
+#[tokio::test]
+async fn file_of_the_admin_token_is_read() {
+    let directory = Directory::new();
+    let file = directory.write("token", "a token for this test\n");
+    let check =
+        async |file: &Path| run_tidings(&["check"], &[("admin.token_file", file.to_str().unwrap())]).await;
+    assert!(line_of(&check(&file).await, "ok  ", "admin.token_file").ends_with("has a token"));
+    let short = directory.write("short", "secret\n");
+    for (file, reason) in [
+        (&short, "at least 16 characters"),
+        (&directory.file("none"), "No such file"),
+        (&directory.path().to_owned(), "directory"),
+    ] {
+        let finished = check(file).await;
+        let [(found, fix)] = &wrong(&finished)[..] else { panic!("{finished:?}") };
+        assert!(found.starts_with("admin.token_file: ") && found.contains(reason), "{found}");
+        assert!(fix.contains("write a token") && !format!("{finished:?}").contains("secret"), "{fix}");
+    }
+}
+
+/// systemd holds the address, and passes it to the broker.
+#[tokio::test]
+async fn address_of_a_socket_unit_has_advice() {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap().to_string();
+    let [(_, fix)] = &wrong(&run_tidings(&["check"], &[("server.listen", &address)]).await)[..] else {
+        panic!("one thing is wrong")
+    };
+    assert!(fix.contains("tidings.socket of systemd listens there, start tidings.service"), "{fix}");
+}
+
 #[tokio::test]
 async fn running_broker_has_its_addresses_and_file() {
     let directory = Directory::new();
