@@ -19,11 +19,12 @@ COPY crates crates
 COPY src src
 # `tidings --version` shows the commit: --build-arg TIDINGS_COMMIT=$(git rev-parse HEAD)
 ARG TIDINGS_COMMIT
-# The caches remain on the build machine, so a change of the sources does not build every dependency
-# again.
+# The image has the program without its debug information, the larger part. The caches remain on the
+# build machine, so a change of the sources does not build every dependency again.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
-    cargo build --release --locked --bin tidings && cp target/release/tidings /usr/local/bin/tidings
+    cargo build --release --locked --bin tidings \
+    && strip --strip-all -o /usr/local/bin/tidings target/release/tidings
 
 FROM debian:bookworm-slim
 # The authorities that rediss:// trusts.

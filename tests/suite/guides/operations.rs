@@ -67,6 +67,7 @@ fn commands_for_kubernetes_name_parts_of_the_manifest() {
     let page = repository_file("docs/guides/kubernetes.md");
     assert!(page.contains(&format!("memory limit {limit} with")), "the page states another limit");
     document.block("An overlay of your own", "yaml");
+    document.block("The network", "yaml");
     document.every_block_ran(&[]);
 }
 
@@ -85,6 +86,8 @@ fn overlay_of_the_guide_makes_three_nodes_of_its_image() {
     assert!(copy.unwrap().success());
     let own = directory.path().join("production");
     std::fs::create_dir(&own).unwrap();
+    // With the lines for IPv6 further down on the page.
+    let text = format!("{text}{}", document.block("The network", "yaml"));
     std::fs::write(own.join("kustomization.yaml"), text).unwrap();
     let documents: Vec<Value> = serde_saphyr::from_multiple(&kustomize(&own)).unwrap();
     let of = |kind: &str| documents.iter().find(|document| document["kind"] == kind).unwrap();
@@ -95,6 +98,12 @@ fn overlay_of_the_guide_makes_three_nodes_of_its_image() {
     let variables = container["env"].as_array().unwrap();
     let proxies = variables.iter().find(|entry| entry["name"] == "TIDINGS__SERVER__TRUSTED_PROXIES");
     assert_eq!(proxies.unwrap()["value"], "10.244.0.0/16");
+    for (name, address) in [("SERVER", "[::]:8080"), ("ADMIN", "[::]:8081")] {
+        let name = format!("TIDINGS__{name}__LISTEN");
+        let values: Vec<_> = variables.iter().filter(|entry| entry["name"] == *name).collect();
+        assert!(values.len() == 1 && values[0]["value"] == address, "{values:?}");
+    }
+    assert_eq!(of("Service")["spec"]["ipFamilyPolicy"], "PreferDualStack");
     assert_eq!(of("Ingress")["spec"]["rules"][0]["host"], "app.your-domain.org");
     assert_eq!(of("Ingress")["spec"]["tls"][0]["hosts"][0], "app.your-domain.org");
 }

@@ -122,10 +122,9 @@ impl Manifest {
         let path = self.overlay;
         let (_, container) = deployment(path);
         let broker = Broker::start_ready(self.options()).await;
-        // An application starts once the node beside it is ready. A fleet starts without Redis.
-        let started = if self.redis.is_some() { "/live" } else { "/ready" };
+        // Neither a node nor the application beside it needs Redis for its start.
         for (probe, expected) in
-            [("startupProbe", started), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
+            [("startupProbe", "/live"), ("livenessProbe", "/live"), ("readinessProbe", "/ready")]
         {
             let get = &container[probe]["httpGet"];
             assert_eq!(
@@ -283,6 +282,8 @@ fn ports_and_selectors_fit_together() {
         for budget in budgets {
             assert_eq!(budget["spec"]["selector"]["matchLabels"], *labels, "{overlay}");
             assert_eq!(budget["spec"]["maxUnavailable"], 1, "{overlay}");
+            // Without Redis no node is ready, and none could be evicted.
+            assert_eq!(budget["spec"]["unhealthyPodEvictionPolicy"], "AlwaysAllow", "{overlay}");
         }
     }
 }
