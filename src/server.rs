@@ -187,6 +187,7 @@ impl Server {
             bodies: Arc::clone(&public.bodies),
             lines,
             token: Arc::clone(&token),
+            tokens: access.tokens.clone(),
         };
         let console = Console::new(settings::console(config, &addresses, files, &memory), parts);
         let admin = AdminListener::new(admin, admin_sockets, &node, console);

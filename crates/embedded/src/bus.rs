@@ -1,7 +1,7 @@
 //! The bus itself: `PubSub`, kept in line with the desired subscriptions, and the logs.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio::{join, select};
 use tokio_util::sync::CancellationToken;
 
+use crate::ban_list::BanList;
 use crate::commands::session::READS_MAX;
 use crate::disk::DiskSettings;
 use crate::disk::database::OpenError;
@@ -50,6 +51,7 @@ pub struct ChannelNames<'a> {
 pub struct EmbeddedBus {
     context: ClientContext,
     one_time_store: OneTimeStore,
+    bans: BanList,
     desired_subscriptions: Arc<DesiredSubscriptions>,
     state: Arc<StateCell>,
     listener: Mutex<Option<TcpListener>>,
@@ -90,6 +92,7 @@ impl EmbeddedBus {
         let log_writer = LogWriter::start(retention, disk, Arc::clone(&pubsub), Arc::clone(&state)).await?;
         Ok(Self {
             one_time_store: OneTimeStore::default(),
+            bans: BanList::default(),
             desired_subscriptions,
             state,
             listener: Mutex::new(listener),
@@ -271,5 +274,14 @@ impl Store for EmbeddedBus {
 
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, StoreError>> {
         ready(Ok(self.one_time_store.read(name, Instant::now()))).boxed()
+    }
+
+    fn put_ban(&self, command: Bytes, until: SystemTime) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.bans.put(command, until, SystemTime::now());
+        ready(Ok(())).boxed()
+    }
+
+    fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
+        ready(Ok(self.bans.list(SystemTime::now()))).boxed()
     }
 }

@@ -24,6 +24,7 @@
 //! A plain `PUBLISH` is not logged, as on Redis. A durable event is published in one of the ways
 //! that work on both buses.
 
+mod ban_list;
 mod bus;
 mod commands;
 mod disk;

@@ -17,6 +17,7 @@ mod declare;
 mod forward;
 mod metrics;
 mod series;
+mod sign_in;
 mod text_format;
 mod throttle;
 
@@ -26,5 +27,6 @@ pub use counted::Counted;
 pub use forward::{ForwardMetrics, ForwardOutcome};
 pub use metrics::{EventKind, Metrics, SchemaResult, markdown};
 pub use series::Series;
+pub use sign_in::SignInOutcome;
 pub use text_format::TextFormat;
 pub use throttle::Throttle;

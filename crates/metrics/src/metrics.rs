@@ -12,6 +12,7 @@ use super::build_info::BuildInfo;
 use super::declare::{CounterBy, metrics};
 use super::forward::{ForwardMetrics, ForwardOutcome};
 use super::series::Series;
+use super::sign_in::SignInOutcome;
 use super::text_format::{self, TextFormat};
 
 /// The buckets of durations within a node and its network, in seconds.
@@ -253,6 +254,15 @@ metrics! {
             more: "[Errors](errors.md#authentication) has the checks.",
         }
 
+        /// Attempts to sign in to the console, or to use the admin token.
+        sign_ins: CounterBy {
+            name: "console_sign_ins",
+            label: Some("outcome"),
+            values: &SignInOutcome::VALUES,
+            more: "The outcome is `accepted` for a session that begins, `rejected`, or `limited` after \
+                   ten failures of an address in a minute.",
+        }
+
         /// Commands of the control channel that the node carried out.
         pub control_commands: Counter {
             name: "control_commands",
@@ -434,6 +444,11 @@ impl Metrics {
     /// Counts a request that authentication rejected.
     pub fn count_denial(&self, reason: &'static str) {
         self.denials.inc(reason);
+    }
+
+    /// Counts an attempt to sign in to the console.
+    pub fn count_sign_in(&self, outcome: SignInOutcome) {
+        self.sign_ins.inc(outcome.as_str());
     }
 
     /// Returns the number of events of a kind from the bus.

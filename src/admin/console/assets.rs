@@ -27,11 +27,12 @@ macro_rules! asset {
 /// The page itself.
 static PAGE: ConsoleAsset = asset!("index.html", "text/html; charset=utf-8");
 
-static ASSETS: [ConsoleAsset; 11] = [
+static ASSETS: [ConsoleAsset; 12] = [
     asset!("console.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
     asset!("api.js", "text/javascript; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
+    asset!("bans.js", "text/javascript; charset=utf-8"),
     asset!("dom.js", "text/javascript; charset=utf-8"),
     asset!("format.js", "text/javascript; charset=utf-8"),
     asset!("overview.js", "text/javascript; charset=utf-8"),

@@ -3,18 +3,22 @@
 use std::time::{Duration, SystemTime};
 
 use super::Console;
+use super::history::Sample;
 use tidings_bus::redis::access::Finding;
 use tidings_bus::{BusState, LinkState};
 
 /// The part of a bound from which on the console warns, in percent.
 const NEARLY_FULL_PERCENT: i64 = 90;
 
+/// The time for which failed requests to the app count, in milliseconds.
+const RECENT_MS: u64 = 60_000;
+
 /// The time before the end of a certificate in which the console warns.
 const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 impl Console {
     /// Returns the warnings of the start, and those of the present.
-    pub(super) fn warnings(&self, bus: &BusState) -> Vec<Finding> {
+    pub(super) fn warnings(&self, bus: &BusState, now: &Sample) -> Vec<Finding> {
         let at_start = self.settings.findings.iter().filter(|finding| finding.fix.is_some()).cloned();
         let mut warnings: Vec<_> = of_bus(bus).into_iter().chain(at_start).collect();
         let metrics = self.parts.node.metrics();
@@ -40,6 +44,14 @@ impl Console {
                 SystemTime::UNIX_EPOCH + Duration::from_secs(ends),
                 SystemTime::now(),
             ));
+        }
+        let without_keys = self.parts.tokens.as_ref().map(|tokens| tokens.without_keys()).unwrap_or_default();
+        if !without_keys.is_empty() {
+            let found = format!("there are none from {}", without_keys.join(", "));
+            warnings.push(warning("keys for tokens", found, "let that URL return 200 and a set of keys"));
+        }
+        if let Some(before) = self.history.before(now.at_ms, RECENT_MS) {
+            warnings.extend(of_last_minute(&before, now));
         }
         let lost = metrics.log_lines_dropped.get();
         if lost > 0 {
@@ -98,6 +110,28 @@ fn of_bus(bus: &BusState) -> Vec<Finding> {
     warnings
 }
 
+/// The warnings about the app and the schemas in the last minute.
+fn of_last_minute(before: &Sample, now: &Sample) -> Vec<Finding> {
+    let mut warnings = Vec::new();
+    let failures = now.forward_failures.saturating_sub(before.forward_failures);
+    if failures > 0 {
+        warnings.push(warning(
+            "app at auth.forward.url",
+            format!("requests without a valid response in the last minute: {failures}"),
+            "start the app or correct it: `tidings check` asks it, and the log has the reason",
+        ));
+    }
+    let mismatches = now.schema_mismatches.saturating_sub(before.schema_mismatches);
+    if mismatches > 0 {
+        warnings.push(warning(
+            "schemas",
+            format!("events that did not match their schema in the last minute: {mismatches}"),
+            "correct the publisher: the log names the type and the place",
+        ));
+    }
+    warnings
+}
+
 /// The warning about the end of a certificate.
 fn of_certificate(ends: SystemTime, now: SystemTime) -> Option<Finding> {
     let left = ends.duration_since(now).unwrap_or_default();
@@ -124,6 +158,15 @@ mod tests {
         state.set_refused(Some((2, "NOPERM".to_owned())));
         let warnings = of_bus(&state.snapshot());
         assert!(warnings.len() == 2 && warnings.iter().all(|warning| warning.fix.is_some()), "{warnings:?}");
+    }
+
+    #[test]
+    fn failures_of_the_last_minute_are_reported() {
+        let before = Sample { forward_failures: 2, schema_mismatches: 3, ..Sample::default() };
+        assert_eq!(of_last_minute(&before, &before), []);
+        let now = Sample { forward_failures: 4, schema_mismatches: 4, ..before };
+        let found: Vec<_> = of_last_minute(&before, &now).into_iter().map(|warning| warning.result).collect();
+        assert!(found[0].ends_with(": 2") && found[1].ends_with(": 1"), "{found:?}");
     }
 
     #[test]

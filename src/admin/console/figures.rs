@@ -6,11 +6,12 @@ use serde_json::{Value, json};
 
 use super::Console;
 use super::history::{SAMPLE_SECONDS, Sample};
-use crate::admin::status::{by, rfc3339};
+use super::reasons::ReasonCounts;
+use crate::admin::status::rfc3339;
 use tidings_auth::DenialReason;
 use tidings_bus::{BusState, LinkState};
 use tidings_event::control::{ReconnectReason, ResetReason};
-use tidings_metrics::EventKind;
+use tidings_metrics::{EventKind, ForwardOutcome, SchemaResult};
 
 impl Console {
     /// Takes a sample at each interval. Never ends.
@@ -21,6 +22,7 @@ impl Console {
             ticks.tick().await;
             let resident = tokio::task::spawn_blocking(resident_bytes).await.unwrap_or_default();
             let bus = self.parts.bus.state();
+            self.reasons.add(|| self.reason_counts().totals());
             self.history.add(Sample { resident_bytes: resident, ..self.sample(&bus) });
             self.survey.forget_idle(Instant::now());
         }
@@ -44,8 +46,25 @@ impl Console {
             deliveries: metrics.deliveries.get(),
             delivered_bytes: metrics.delivered_bytes.get(),
             rejections: refusals + denials,
+            forward_failures: metrics.forward().counted(ForwardOutcome::Failed),
+            schema_mismatches: metrics.schema_checks(SchemaResult::Mismatch),
             resets: ResetReason::ALL.iter().map(|reason| metrics.resets(reason.as_str())).sum(),
         }
+    }
+
+    /// The counts by reason since the start.
+    fn reason_counts(&self) -> ReasonCounts {
+        let metrics = self.parts.node.metrics();
+        let denials = DenialReason::ALL.map(DenialReason::as_str);
+        let resets = ResetReason::ALL.map(ResetReason::as_str);
+        let reconnects = ReconnectReason::ALL.map(ReconnectReason::as_str);
+        let dropped = ResetReason::OF_DROPS.map(ResetReason::as_str);
+        ReasonCounts::default()
+            .with("refusals", &self.settings.refusals, |reason| metrics.refusals(reason))
+            .with("denials", &denials, |reason| metrics.denials(reason))
+            .with("resets", &resets, |reason| metrics.resets(reason))
+            .with("reconnects", &reconnects, |reason| metrics.reconnects(reason))
+            .with("dropped", &dropped, |reason| metrics.dropped(reason))
     }
 
     /// Returns the figures of the node.
@@ -56,6 +75,7 @@ impl Console {
         let rates = self.history.base(now.at_ms).map(|base| now.rates_since(&base)).unwrap_or_default();
         let resident = self.history.newest().map_or(0, |sample| sample.resident_bytes);
         let (bounds, available) = self.settings.memory;
+        let reasons = self.reason_counts();
         let (state, error) = match &bus.link {
             LinkState::Down { error } => ("down", Some(error)),
             LinkState::Resubscribing => ("resubscribing", None),
@@ -86,11 +106,12 @@ impl Console {
             "streamsBehind": now.behind,
             "events": now.events,
             "deliveries": now.deliveries,
-            "refusals": by(&self.settings.refusals, |reason| reason, |reason| metrics.refusals(reason)),
-            "denials": by(&DenialReason::ALL, DenialReason::as_str, |reason| metrics.denials(reason.as_str())),
-            "resets": by(&ResetReason::ALL, ResetReason::as_str, |reason| metrics.resets(reason.as_str())),
-            "reconnects": by(&ReconnectReason::ALL, ReconnectReason::as_str, |reason| metrics.reconnects(reason.as_str())),
-            "dropped": by(&ResetReason::OF_DROPS, ResetReason::as_str, |reason| metrics.dropped(reason.as_str())),
+            "refusals": reasons.total("refusals"),
+            "denials": reasons.total("denials"),
+            "resets": reasons.total("resets"),
+            "reconnects": reasons.total("reconnects"),
+            "dropped": reasons.total("dropped"),
+            "recent": reasons.recent(&self.reasons.recent(&reasons.totals())),
             "memory": [
                 { "name": "process", "bytes": resident, "max": available },
                 { "name": "all bounds", "bytes": bounds, "max": available },
@@ -98,7 +119,7 @@ impl Console {
                 { "name": "replays", "bytes": metrics.replay_bytes.get(), "max": metrics.replay_bytes_max.get() },
                 { "name": "unsent events", "bytes": now.unsent_bytes, "max": metrics.unsent_bytes_max.get() },
             ],
-            "warnings": self.warnings(&bus).iter().map(|warning| json!({
+            "warnings": self.warnings(&bus, &now).iter().map(|warning| json!({
                 "check": warning.check,
                 "result": warning.result,
                 "fix": warning.fix,
@@ -145,6 +166,7 @@ impl Console {
             "payloads": self.settings.payloads,
             "eventBytes": self.settings.event_bytes,
             "public": reach.public,
+            "publicSocket": reach.socket,
             "redisCli": reach.redis_cli,
             "channelPrefix": reach.channel_prefix,
             "authenticated": reach.authenticated,

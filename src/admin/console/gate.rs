@@ -12,6 +12,7 @@ use super::digest::SecretDigest;
 use super::sessions::SESSION_LIFETIME;
 use crate::http::Problem;
 use crate::http::request::request_context::RequestContext;
+use tidings_metrics::SignInOutcome;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -50,19 +51,46 @@ impl Console {
     ///
     /// # Errors
     ///
-    /// Returns 401.
-    pub(super) fn authenticate(&self, headers: &HeaderMap) -> Result<ConsoleCredential, Problem> {
-        let session = self.cookie(headers).map(|secret| ConsoleCredential::Session(SecretDigest::of(secret)));
-        let token = bearer(headers).map(|token| ConsoleCredential::Token(SecretDigest::of(token)));
+    /// Returns 401, or 429 for a token after too many wrong ones.
+    pub(super) fn authenticate(&self, request: &RequestContext) -> Result<ConsoleCredential, Problem> {
+        let headers = &request.headers;
         // A token that is given counts, so that a wrong one is noticed.
-        let given = token.or(session);
-        given.filter(|credential| self.is_valid(credential)).ok_or_else(|| self.unauthenticated())
+        if let Some(token) = bearer(headers) {
+            let token = SecretDigest::of(token);
+            self.check_token(&token, request)?;
+            return Ok(ConsoleCredential::Token(token));
+        }
+        let session = self.cookie(headers).map(|secret| ConsoleCredential::Session(SecretDigest::of(secret)));
+        session.filter(|credential| self.is_valid(credential)).ok_or_else(|| self.unauthenticated())
+    }
+
+    /// Compares a token with the admin token, unless the client has failed too often.
+    ///
+    /// # Errors
+    ///
+    /// Returns 401 or 429.
+    pub(super) fn check_token(&self, token: &SecretDigest, request: &RequestContext) -> Result<(), Problem> {
+        let (metrics, now) = (self.parts.node.metrics(), Instant::now());
+        let client = request.peer.client.address;
+        if let Some(wait) = self.sign_in_limit.wait(client, now) {
+            metrics.count_sign_in(SignInOutcome::Limited);
+            let detail = "too many wrong tokens came from this address: wait a minute";
+            return Err(Problem::rate_limited(detail, wait).with_check("console"));
+        }
+        if self.parts.token.is(token) {
+            return Ok(());
+        }
+        self.sign_in_limit.add(client, now);
+        metrics.count_sign_in(SignInOutcome::Rejected);
+        Err(self.unauthenticated())
     }
 
     /// Whether a proof is still valid.
     pub(super) fn is_valid(&self, credential: &ConsoleCredential) -> bool {
         match credential {
-            ConsoleCredential::Session(secret) => self.sessions.holds(secret, Instant::now()),
+            ConsoleCredential::Session(secret) => {
+                self.sessions.holds(secret, Instant::now(), |token| self.parts.token.is(token))
+            }
             ConsoleCredential::Token(token) => self.parts.token.is(token),
         }
     }

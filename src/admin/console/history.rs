@@ -22,6 +22,8 @@ pub(super) struct Sample {
     pub(super) unsent_bytes: u64,
     pub(super) resident_bytes: u64,
     /// Totals.
+    pub(super) forward_failures: u64,
+    pub(super) schema_mismatches: u64,
     pub(super) events: u64,
     pub(super) deliveries: u64,
     pub(super) delivered_bytes: u64,
@@ -57,9 +59,50 @@ impl Sample {
     }
 }
 
+/// The samples between two samples of reasons: a minute.
+const SAMPLES_OF_REASONS: usize = 12;
+
+/// The samples of reasons that are kept: fifteen minutes, and the one before them.
+const REASONS_MAX: usize = 16;
+
 /// The samples, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct SampleHistory(Mutex<VecDeque<Sample>>);
+
+/// The totals of all reasons, a minute apart, the oldest first. The order of the reasons is always
+/// the same.
+#[derive(Debug, Default)]
+pub(super) struct ReasonHistory(Mutex<ReasonSamples>);
+
+#[derive(Debug, Default)]
+struct ReasonSamples {
+    totals: VecDeque<Vec<u64>>,
+    skipped: usize,
+}
+
+impl ReasonHistory {
+    /// Adds the totals of now, which come with each sample. Most are left out.
+    pub(super) fn add(&self, totals: impl FnOnce() -> Vec<u64>) {
+        let mut samples = self.0.lock();
+        samples.skipped += 1;
+        if samples.skipped < SAMPLES_OF_REASONS && !samples.totals.is_empty() {
+            return;
+        }
+        samples.skipped = 0;
+        if samples.totals.len() >= REASONS_MAX {
+            samples.totals.pop_front();
+        }
+        samples.totals.push_back(totals());
+    }
+
+    /// Returns the counts since the oldest sample, at most about fifteen minutes ago.
+    pub(super) fn recent(&self, totals: &[u64]) -> Vec<u64> {
+        let samples = self.0.lock();
+        let before = samples.totals.front();
+        let at = |index| before.and_then(|before| before.get(index)).copied().unwrap_or_default();
+        totals.iter().enumerate().map(|(index, total)| total.saturating_sub(at(index))).collect()
+    }
+}
 
 impl SampleHistory {
     /// Adds a sample, in place of the oldest one if there are enough.
@@ -81,12 +124,17 @@ impl SampleHistory {
         self.0.lock().back().copied()
     }
 
+    /// Returns the newest sample that is at least this old, or else the oldest.
+    pub(super) fn before(&self, now_ms: u64, age_ms: u64) -> Option<Sample> {
+        let samples = self.0.lock();
+        let is_old = |sample: &&Sample| now_ms.saturating_sub(sample.at_ms) >= age_ms;
+        samples.iter().rev().find(is_old).or_else(|| samples.front()).copied()
+    }
+
     /// Returns the newest sample from which a rate to `now_ms` is steady: at least half of the
     /// interval old, or else the oldest.
     pub(super) fn base(&self, now_ms: u64) -> Option<Sample> {
-        let samples = self.0.lock();
-        let is_old = |sample: &&Sample| now_ms.saturating_sub(sample.at_ms) >= SAMPLE_SECONDS * 500;
-        samples.iter().rev().find(is_old).or_else(|| samples.front()).copied()
+        self.before(now_ms, SAMPLE_SECONDS * 500)
     }
 }
 
@@ -108,6 +156,20 @@ mod tests {
         let samples = history.samples();
         assert_eq!(samples.len(), SAMPLES_MAX);
         assert_eq!((samples[0].events, samples[180].events), (119, 299));
+    }
+
+    #[test]
+    fn reasons_are_counted_over_fifteen_minutes() {
+        let history = ReasonHistory::default();
+        assert_eq!(history.recent(&[7, 8]), [7, 8], "nothing is known before");
+        let samples = 30 * SAMPLES_OF_REASONS as u64;
+        for sample in 0..samples {
+            history.add(|| vec![sample, 5]);
+        }
+        let minutes = history.recent(&[samples, 6])[0] / SAMPLES_OF_REASONS as u64;
+        assert!((15..=16).contains(&minutes), "{minutes}");
+        assert_eq!(history.recent(&[samples, 6])[1], 1);
+        assert_eq!(history.0.lock().totals.len(), REASONS_MAX);
     }
 
     #[test]

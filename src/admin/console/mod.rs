@@ -6,10 +6,12 @@
 //! | [`assets`] | the files of the page |
 //! | [`gate`] | the hosts, senders and credentials that the console accepts |
 //! | [`sessions`], [`token`], [`digest`] | sessions, the link for the first one, the token |
+//! | [`sign_in_limit`] | the limit on wrong tokens |
 //! | [`history`], [`figures`], [`feed`] | samples, the figures of now, and their stream |
+//! | [`reasons`] | counts by reason |
 //! | [`conditions`] | the warnings about the node as it is |
 //! | [`workspaces`], [`workspace`] | the list of workspaces, and one of them |
-//! | [`control`] | disconnects and bans |
+//! | [`control`], [`mod@bans`] | disconnects and bans; the list of bans |
 //! | [`trial`] | a stream and a publication from the page |
 //! | [`reply`] | responses |
 //!
@@ -19,6 +21,7 @@
 //! stream or an event of its own.
 
 mod assets;
+mod bans;
 mod conditions;
 mod control;
 mod digest;
@@ -26,9 +29,11 @@ mod feed;
 mod figures;
 mod gate;
 mod history;
+mod reasons;
 mod reply;
 mod routes;
 mod sessions;
+mod sign_in_limit;
 mod token;
 mod trial;
 mod workspace;
@@ -43,6 +48,7 @@ use tokio_util::sync::CancellationToken;
 use super::node::Node;
 use crate::http::{BodyReceiver, Hosts, PublishHandler};
 use crate::telemetry::RecentLines;
+use tidings_auth::jwt::TokenMethod;
 use tidings_bus::Bus;
 use tidings_bus::redis::access::Finding;
 use tidings_delivery::StreamSettings;
@@ -51,8 +57,9 @@ use tidings_hub::Hub;
 use tidings_limits::StreamRegistry;
 
 use feed::OverviewFeed;
-use history::SampleHistory;
+use history::{ReasonHistory, SampleHistory};
 use sessions::ConsoleSessions;
+use sign_in_limit::SignInLimit;
 use workspaces::WorkspaceSurvey;
 
 pub(super) use routes::routes;
@@ -60,8 +67,12 @@ pub(super) use routes::routes;
 pub use routes::CONSOLE_PATHS;
 pub use token::{AdminToken, AdminTokenError};
 
-/// Reads of one workspace at a time, because each asks all writers and the bus.
-const WORKSPACE_READS: usize = 4;
+/// Reads of one workspace at a time, because each asks all writers and the bus, and has a part of a
+/// log in memory.
+const WORKSPACE_READS: usize = 2;
+
+/// The events that the console reads from logs at a time, at most.
+pub const CONSOLE_READS_MAX: usize = WORKSPACE_READS * workspace::EVENTS_MAX;
 
 /// The settings of the console.
 #[derive(Debug)]
@@ -91,8 +102,10 @@ pub struct ConsoleSettings {
 /// How a client reaches the node; without secrets.
 #[derive(Debug, Clone)]
 pub struct Reach {
-    /// The URL of the public listener with its base path.
+    /// The URL of the public listener with its base path, for clients on this machine.
     pub public: String,
+    /// The path of the public listener, if it is a socket in the file system.
+    pub socket: Option<String>,
     /// The arguments of `redis-cli` that reach the bus; `None` if they are not known.
     pub redis_cli: Option<String>,
     /// The prefix of the channels.
@@ -124,6 +137,8 @@ pub struct ConsoleParts {
     pub lines: RecentLines,
     /// The admin token.
     pub token: Arc<AdminToken>,
+    /// Checks the tokens of clients; `None` if tokens are no method.
+    pub tokens: Option<Arc<TokenMethod>>,
 }
 
 /// The console of a node.
@@ -132,7 +147,9 @@ pub struct Console {
     settings: ConsoleSettings,
     parts: ConsoleParts,
     sessions: ConsoleSessions,
+    sign_in_limit: SignInLimit,
     history: SampleHistory,
+    reasons: ReasonHistory,
     feed: OverviewFeed,
     survey: WorkspaceSurvey,
     reads: Semaphore,
@@ -146,7 +163,9 @@ impl Console {
             settings,
             parts,
             sessions: ConsoleSessions::default(),
+            sign_in_limit: SignInLimit::default(),
             history: SampleHistory::default(),
+            reasons: ReasonHistory::default(),
             feed: OverviewFeed::new(),
             survey: WorkspaceSurvey::default(),
             reads: Semaphore::new(WORKSPACE_READS),

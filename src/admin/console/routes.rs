@@ -25,10 +25,11 @@ use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
 use crate::http::response::refusal::{LoggedRequest, RequestKind};
 use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::SignInOutcome;
 
 /// All paths of the console with their methods, for the page of the docs. The segments
-/// `{workspace}` and `{file}` are any workspace id and any file.
-pub const CONSOLE_PATHS: [(&str, &str); 11] = [
+/// `{workspace}` and `{file}` are any workspace id and any file. An id may have `=` in front.
+pub const CONSOLE_PATHS: [(&str, &str); 12] = [
     ("/", "GET, HEAD"),
     ("/console/{file}", "GET, HEAD"),
     ("/enter", "GET"),
@@ -38,6 +39,7 @@ pub const CONSOLE_PATHS: [(&str, &str); 11] = [
     ("/api/console/workspaces", "GET"),
     ("/api/console/workspaces/{workspace}", "GET"),
     ("/api/console/workspaces/{workspace}/events", "GET"),
+    ("/api/console/bans", "GET"),
     ("/api/console/publish", "POST"),
     ("/api/console/disconnect", "POST"),
 ];
@@ -56,6 +58,7 @@ enum ConsolePath<'a> {
     Workspaces,
     Workspace(&'a str),
     Events(&'a str),
+    Bans,
     Publish,
     Disconnect,
 }
@@ -69,6 +72,7 @@ impl<'a> ConsolePath<'a> {
             "/api/console/node" => Self::Node,
             "/api/console/stream" => Self::Stream,
             "/api/console/workspaces" => Self::Workspaces,
+            "/api/console/bans" => Self::Bans,
             "/api/console/publish" => Self::Publish,
             "/api/console/disconnect" => Self::Disconnect,
             _ => match path.strip_prefix("/api/console/workspaces/") {
@@ -92,6 +96,7 @@ impl<'a> ConsolePath<'a> {
             | Self::Node
             | Self::Stream
             | Self::Workspaces
+            | Self::Bans
             | Self::Workspace(_)
             | Self::Events(_) => "GET",
         }
@@ -127,7 +132,7 @@ pub(in crate::admin) fn routes(console: &Arc<Console>, hint: String) -> BoxedFil
                 };
                 let logged = LoggedRequest {
                     kind: RequestKind::Console,
-                    workspace: console_path.segment().and_then(|segment| path::workspace(segment).ok()),
+                    workspace: console_path.segment().and_then(|segment| id(segment).ok()),
                     address: request.peer.address,
                     client: request.peer.client.address,
                 };
@@ -165,11 +170,12 @@ impl Console {
                 self.sign_in(&request, body).await
             };
         }
-        let credential = self.authenticate(&request.headers)?;
+        let credential = self.authenticate(&request)?;
         match path {
             ConsolePath::Node => Ok(reply::json(&self.facts())),
             ConsolePath::Stream => self.open_feed(&request, credential),
             ConsolePath::Workspaces => self.workspaces(&request.query).await,
+            ConsolePath::Bans => self.bans().await,
             ConsolePath::Workspace(segment) => self.workspace(&id(segment)?, &request.query).await,
             ConsolePath::Events(segment) => self.open_stream(&id(segment)?, request, credential),
             ConsolePath::Publish => {
@@ -206,8 +212,9 @@ impl Console {
         let mut query = form_urlencoded::parse(request.query.as_bytes());
         let link = query.find(|(name, _)| name == "link").map(|(_, link)| SecretDigest::of(&link));
         if link.is_some_and(|link| self.sessions.redeem(&link, Instant::now())) {
-            return self.begin_session(request, "/", StatusCode::SEE_OTHER);
+            return self.begin_session(request, None, "/", StatusCode::SEE_OTHER);
         }
+        self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
         let accepts_page = request
             .headers
             .get_all(header::ACCEPT)
@@ -229,22 +236,23 @@ impl Console {
         let body = self.body(request, body, BODY_BYTES).await?;
         let SessionRequest { token } = serde_json::from_slice(&body)
             .map_err(|_| reply::bad_request("expected {\"token\":\"…\"} with the value of admin.token"))?;
-        if !self.is_valid(&ConsoleCredential::Token(SecretDigest::of(&token))) {
-            return Err(self.unauthenticated());
-        }
-        self.begin_session(request, "", StatusCode::NO_CONTENT)
+        let token = SecretDigest::of(&token);
+        self.check_token(&token, request)?;
+        self.begin_session(request, Some(token), "", StatusCode::NO_CONTENT)
     }
 
     fn begin_session(
         &self,
         request: &RequestContext,
+        token: Option<SecretDigest>,
         to: &'static str,
         status: StatusCode,
     ) -> Result<Response, Problem> {
         let random = |_| Problem::unavailable("the system has no random numbers", self.parts.streams.retry);
-        let secret = self.sessions.begin(Instant::now()).map_err(random)?;
+        let secret = self.sessions.begin(token, Instant::now()).map_err(random)?;
         let client = request.peer.client.address;
         tracing::info!(%client, "a session of the console begins");
+        self.parts.node.metrics().count_sign_in(SignInOutcome::Accepted);
         let mut response = redirect(to, status);
         if let Some(cookie) = self.set_cookie(Some(&secret), is_secure(request)) {
             response.headers_mut().insert(header::SET_COOKIE, cookie);
@@ -254,7 +262,7 @@ impl Console {
 
     /// Ends the session of a request, if it has one.
     fn sign_out(&self, request: &RequestContext) -> Result<Response, Problem> {
-        if let ConsoleCredential::Session(secret) = self.authenticate(&request.headers)? {
+        if let ConsoleCredential::Session(secret) = self.authenticate(request)? {
             self.sessions.end(&secret);
         }
         let mut response = reply::empty(StatusCode::NO_CONTENT);
@@ -265,8 +273,10 @@ impl Console {
     }
 }
 
+/// The id of a segment. An equals sign may precede it, which no id has: browsers take the segments
+/// `.` and `..` out of a path (WHATWG URL section 4.4).
 fn id(segment: &str) -> Result<WorkspaceId, Problem> {
-    path::workspace(segment)
+    path::workspace(segment.strip_prefix('=').unwrap_or(segment))
 }
 
 /// Whether the client uses TLS, as far as it is known.

@@ -32,17 +32,24 @@ struct SessionState {
 struct ConsoleSession {
     digest: SecretDigest,
     ends: Instant,
+    /// The token that began the session; `None` if the link did.
+    token: Option<SecretDigest>,
 }
 
 impl ConsoleSessions {
-    /// Begins a session; returns its secret.
+    /// Begins a session by the link, or by a token; returns its secret.
     ///
     /// # Errors
     ///
     /// Returns an error if the system has no random numbers.
-    pub(super) fn begin(&self, now: Instant) -> Result<String, getrandom::Error> {
+    pub(super) fn begin(
+        &self,
+        token: Option<SecretDigest>,
+        now: Instant,
+    ) -> Result<String, getrandom::Error> {
         let secret = random_secret()?;
-        let session = ConsoleSession { digest: SecretDigest::of(&secret), ends: now + SESSION_LIFETIME };
+        let ends = now + SESSION_LIFETIME;
+        let session = ConsoleSession { digest: SecretDigest::of(&secret), ends, token };
         let mut state = self.0.lock();
         state.sessions.retain(|session| session.ends > now);
         if state.sessions.len() >= SESSIONS_MAX {
@@ -52,10 +59,17 @@ impl ConsoleSessions {
         Ok(secret)
     }
 
-    /// Whether a session with this secret is open.
-    pub(super) fn holds(&self, secret: &SecretDigest, now: Instant) -> bool {
+    /// Whether a session with this secret is open, and the token that began it is still `valid`.
+    pub(super) fn holds(
+        &self,
+        secret: &SecretDigest,
+        now: Instant,
+        valid: impl Fn(&SecretDigest) -> bool,
+    ) -> bool {
         let state = self.0.lock();
-        state.sessions.iter().any(|session| session.ends > now && session.digest.is(secret))
+        let mut open =
+            state.sessions.iter().filter(|session| session.ends > now && session.digest.is(secret));
+        open.any(|session| session.token.as_ref().is_none_or(&valid))
     }
 
     /// Ends a session.
@@ -70,7 +84,8 @@ impl ConsoleSessions {
     /// Returns an error if the system has no random numbers.
     pub(super) fn issue_link(&self, now: Instant) -> Result<String, getrandom::Error> {
         let secret = random_secret()?;
-        let link = ConsoleSession { digest: SecretDigest::of(&secret), ends: now + LINK_LIFETIME };
+        let link =
+            ConsoleSession { digest: SecretDigest::of(&secret), ends: now + LINK_LIFETIME, token: None };
         self.0.lock().link = Some(link);
         Ok(secret)
     }
@@ -104,13 +119,25 @@ mod tests {
     #[test]
     fn session_ends_and_the_oldest_gives_way() {
         let (sessions, now) = (ConsoleSessions::default(), Instant::now());
-        let first = SecretDigest::of(&sessions.begin(now).unwrap());
-        assert!(sessions.holds(&first, now) && !sessions.holds(&SecretDigest::of(""), now));
-        assert!(!sessions.holds(&first, now + SESSION_LIFETIME));
-        let others: Vec<_> =
-            (0..SESSIONS_MAX).map(|_| SecretDigest::of(&sessions.begin(now).unwrap())).collect();
-        assert!(!sessions.holds(&first, now) && others.iter().all(|other| sessions.holds(other, now)));
+        let begin = || SecretDigest::of(&sessions.begin(None, now).unwrap());
+        let holds = |secret: &SecretDigest, now| sessions.holds(secret, now, |_| false);
+        let first = begin();
+        assert!(holds(&first, now) && !holds(&SecretDigest::of(""), now));
+        assert!(!holds(&first, now + SESSION_LIFETIME));
+        let others: Vec<_> = (0..SESSIONS_MAX).map(|_| begin()).collect();
+        assert!(!holds(&first, now) && others.iter().all(|other| holds(other, now)));
         sessions.end(&others[0]);
-        assert!(!sessions.holds(&others[0], now));
+        assert!(!holds(&others[0], now));
+    }
+
+    #[test]
+    fn session_ends_with_the_token_that_began_it() {
+        let (sessions, now) = (ConsoleSessions::default(), Instant::now());
+        let token = SecretDigest::of("token");
+        let by_token = SecretDigest::of(&sessions.begin(Some(token), now).unwrap());
+        let by_link = SecretDigest::of(&sessions.begin(None, now).unwrap());
+        assert!(sessions.holds(&by_token, now, |began| began.is(&token)));
+        assert!(!sessions.holds(&by_token, now, |_| false));
+        assert!(sessions.holds(&by_link, now, |_| false));
     }
 }

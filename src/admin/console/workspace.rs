@@ -16,7 +16,7 @@ use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Audience, ConnectionId, EntryId, Frame, UserId, frame};
 
 /// The events of a response.
-const EVENTS_MAX: usize = 50;
+pub(super) const EVENTS_MAX: usize = 50;
 
 /// The streams of a response.
 const STREAMS_MAX: usize = 100;
@@ -42,6 +42,8 @@ struct EventRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     payload: Option<String>,
     truncated: bool,
+    /// Whether the response leaves a payload out.
+    hidden: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     users: Option<Value>,
 }
@@ -66,6 +68,7 @@ impl EventRow {
             bytes: payload.map_or(0, str::len),
             event_type: text.and_then(frame::event_type).map(String::from),
             truncated: text.map(str::len) != cut.map(str::len),
+            hidden: payload.is_some() && !is_shown,
             payload: cut.map(str::to_owned),
             users: to.filter(|_| is_shown).and_then(|to| serde_json::from_str(to.as_json()).ok()),
         }

@@ -188,13 +188,61 @@ async fn token_of_a_file_is_read_again_at_a_hangup() {
         let authorization = format!("Bearer {token}");
         status(&broker, "GET", "/api/console/node", &[("authorization", &authorization)]).await
     };
-    assert_eq!(node("the first token of the node").await, 200);
+    let session = async |token: &str| {
+        let body = json!({ "token": token }).to_string();
+        cookie(&http::request(broker.admin(), "POST", "/session", &[JSON], body).await)
+    };
+    let by_cookie =
+        async |cookie: &str| status(&broker, "GET", "/api/console/node", &[("cookie", cookie)]).await;
+    let first = session("the first token of the node").await;
+    assert_eq!((node("the first token of the node").await, by_cookie(&first).await), (200, 200));
     directory.write("token", "the second token of the node\n");
     broker.signal(Signal::SIGHUP);
-    eventually("the new token counts", DEADLINE, async || node("the second token of the node").await == 200)
-        .await;
+    broker.logged("the configuration was read again").await;
+    assert_eq!(node("the second token of the node").await, 200);
     assert_eq!(node("the first token of the node").await, 401);
+    assert_eq!(by_cookie(&first).await, 401, "a session ends with the token that began it");
+    let second = session("the second token of the node").await;
+    broker.signal(Signal::SIGHUP);
+    eventually("it is read once more", DEADLINE, async || {
+        broker.log().matches("the configuration was read again").count() == 2
+    })
+    .await;
+    assert_eq!(by_cookie(&second).await, 200, "the token is the same");
     assert!(!broker.log().contains("token of the node"));
+}
+
+/// A page that guesses tokens gets nowhere, and others are not concerned.
+#[tokio::test]
+async fn wrong_tokens_of_an_address_are_counted_and_limited() {
+    let broker = Broker::start(options().set("server.trusted_proxies", "127.0.0.1")).await;
+    let attempt = async |client: &str, token: &str| {
+        let body = json!({ "token": token }).to_string();
+        http::request(broker.admin(), "POST", "/session", &[JSON, ("x-forwarded-for", client)], body).await
+    };
+    let session = cookie(&attempt("192.0.2.1", TOKEN).await);
+    for _ in 0..10 {
+        assert_eq!(attempt("192.0.2.1", "a wrong token of some length").await.status, 401);
+    }
+    let limited = attempt("192.0.2.1", TOKEN).await;
+    assert_eq!(limited.status, 429, "the token is not even compared");
+    assert!(is_problem(&limited, "rate-limited"), "{:?}", limited.body);
+    let wait: u64 = limited.header("retry-after").parse().unwrap();
+    // The response adds up to half of the time, so that clients return one by one.
+    assert!((1..=90).contains(&wait), "{wait}");
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [("authorization", authorization.as_str()), ("x-forwarded-for", "192.0.2.1")];
+    assert_eq!(status(&broker, "GET", "/api/console/node", &headers).await, 429);
+    let with_session = [("cookie", session.as_str()), ("x-forwarded-for", "192.0.2.1")];
+    assert_eq!(status(&broker, "GET", "/api/console/node", &with_session).await, 200, "a session goes on");
+    assert_eq!(attempt("192.0.2.2", TOKEN).await.status, 204);
+    let count = async |outcome: &str| {
+        broker.metric(&format!("tidings_console_sign_ins_total{{outcome=\"{outcome}\"}}")).await
+    };
+    assert_eq!(
+        (count("accepted").await, count("rejected").await, count("limited").await),
+        (Some(2.0), Some(10.0), Some(2.0))
+    );
 }
 
 #[tokio::test]

@@ -180,3 +180,45 @@ async fn overview_counts_live_events() {
     let mut feed = Feed::open(&broker).await;
     feed.overview("one event", |seen| seen["events"] == 1 && seen["deliveries"] == 1).await;
 }
+
+/// Old counts do not hide recent ones.
+#[tokio::test]
+async fn reasons_of_the_last_minutes_are_counted_apart() {
+    let broker = Broker::start_ready(options().set("limits.connections_per_workspace", 1)).await;
+    let mut feed = Feed::open(&broker).await;
+    broker.connect("acme").await.connected().await;
+    let _open = broker.connect("acme").await;
+    for _ in 0..3 {
+        http::exchange_head(broker.address(), "/api/workspaces/acme/events?errors=http").await;
+    }
+    let overview = feed
+        .overview("the refusals are counted", |overview| {
+            overview["recent"]["refusals"]["connections-per-workspace"].as_u64() >= Some(2)
+        })
+        .await;
+    assert_eq!(overview["recent"]["denials"], serde_json::json!({}), "reasons that never came are left out");
+    assert!(overview["refusals"]["connections-per-workspace"].as_u64() >= Some(2), "{overview}");
+}
+
+/// `tidings check` reports the same.
+#[tokio::test]
+async fn missing_keys_and_a_broken_app_have_warnings() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let dead = closed.local_addr().unwrap();
+    drop(closed);
+    let options = options()
+        .set("auth.mode", "jwt,forward")
+        .set("auth.jwt.algorithm", "RS256")
+        .set("auth.jwt.jwks_url", format!("http://{dead}/keys"))
+        .set("auth.forward.url", format!("http://{dead}/auth"));
+    let broker = Broker::start_ready(options).await;
+    let mut feed = Feed::open(&broker).await;
+    http::exchange_head(broker.address(), "/api/workspaces/acme/events?errors=http").await;
+    let has = |overview: &Value, check: &str| {
+        overview["warnings"].as_array().unwrap().iter().any(|warning| warning["check"] == check)
+    };
+    feed.overview("both are reported", |overview| {
+        has(overview, "keys for tokens") && has(overview, "app at auth.forward.url")
+    })
+    .await;
+}

@@ -1,6 +1,7 @@
 //! The console of the admin listener: its API with plain requests, its page in a browser.
 
 mod access;
+mod bans;
 mod figures;
 mod first_run;
 mod page;
@@ -16,12 +17,13 @@ use crate::support::{Broker, BrokerOptions};
 const TOKEN: &str = "a token for the tests of the console";
 
 /// All paths of the API, each with a method that it takes.
-const API: [(&str, &str); 7] = [
+const API: [(&str, &str); 8] = [
     ("GET", "/api/console/node"),
     ("GET", "/api/console/stream"),
     ("GET", "/api/console/workspaces"),
     ("GET", "/api/console/workspaces/demo"),
     ("GET", "/api/console/workspaces/demo/events"),
+    ("GET", "/api/console/bans"),
     ("POST", "/api/console/publish"),
     ("POST", "/api/console/disconnect"),
 ];

@@ -69,7 +69,7 @@ async fn page_shows_the_node_without_errors() {
     wait_for(
         &browser,
         "the figures",
-        "return [...document.querySelectorAll('.tile')].some((tile) => tile.innerText.includes('1 streams in 1 workspaces'))",
+        "return [...document.querySelectorAll('.tile')].some((tile) => tile.innerText.includes('1 stream in 1 workspace'))",
     )
     .await;
     wait_for(&browser, "the state", "return document.getElementById('status').textContent === 'Ready'").await;
@@ -77,7 +77,7 @@ async fn page_shows_the_node_without_errors() {
     assert!(label.as_str().unwrap().starts_with("Connections"), "a plot has a text: {label}");
     show(&browser, "workspaces", "acme").await;
     let shown = show(&browser, "workspaces/acme", "CREATED").await;
-    assert!(shown.contains("Streams (1)") && shown.contains("1 events"), "{shown}");
+    assert!(shown.contains("Streams (1)") && shown.contains("1 event,"), "{shown}");
     let folded = browser.run("return document.querySelector('details').open").await;
     assert_eq!(folded, false);
     show(&browser, "try", "redis-cli -p").await;
@@ -171,6 +171,44 @@ async fn address_of_the_page_makes_no_command_and_no_error() {
         "return [...document.querySelectorAll('.command')].filter((command) => command.offsetParent).length";
     assert_eq!(browser.run(shown).await, 0);
     show(&browser, "workspaces/%", "Workspaces").await;
+    is_clean(&browser).await;
+}
+
+#[tokio::test]
+async fn workspaces_of_dots_and_without_streams_open_from_the_search() {
+    let (browser, broker) = signed_in(options()).await;
+    broker.publish("quiet", "1").await;
+    show(&browser, "workspaces", "Search by name").await;
+    for id in ["quiet", ".."] {
+        let search = format!(
+            "const field = document.querySelector('input[name=search]'); field.value = '{id}'; \
+             field.dispatchEvent(new Event('input'))"
+        );
+        browser.run(&search).await;
+        let link = format!(
+            "return [...document.querySelectorAll('main a')].some((link) => link.textContent === 'Open {id}')"
+        );
+        wait_for(&browser, "the link", &link).await;
+        let click = format!(
+            "[...document.querySelectorAll('main a')].find((link) => link.textContent === 'Open {id}').click()"
+        );
+        browser.run(&click).await;
+        wait_for(&browser, "the page", &format!("return document.title.startsWith('{id} ')")).await;
+        let expected = if id == "quiet" { "1 event" } else { "0 events" };
+        eventually("the log is shown", DEADLINE, async || text(&browser).await.contains(expected)).await;
+        show(&browser, "workspaces", "Search by name").await;
+    }
+    is_clean(&browser).await;
+}
+
+#[tokio::test]
+async fn page_lists_the_bans() {
+    let (browser, broker) = signed_in(options()).await;
+    show(&browser, "bans", "There is no ban.").await;
+    let body = json!({ "disconnect": { "user": "ann<b>", "for": 3600 } }).to_string();
+    assert_eq!(super::ask(&broker, "POST", "/api/console/disconnect", &body).await.status, 202);
+    let shown = show(&browser, "bans", "ann<b>").await;
+    assert!(shown.contains("1 ban.") && shown.contains("any") && shown.contains("(in "), "{shown}");
     is_clean(&browser).await;
 }
 

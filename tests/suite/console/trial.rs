@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::{TOKEN, ask, options, read};
 use crate::support::Broker;
+use crate::support::directory::Directory;
+use crate::support::ports::Port;
 use crate::support::sse::{Connect, SseClient};
 
 #[tokio::test]
@@ -59,4 +61,25 @@ async fn facts_of_the_node_name_its_addresses_without_secrets() {
     let redis_cli = node["redisCli"].as_str().unwrap();
     assert_eq!(redis_cli, format!("REDISCLI_AUTH=… redis-cli -p {}", broker.embedded().port()));
     assert!(!node.to_string().contains(password));
+}
+
+/// "All addresses" is none that a client can use, and another loopback address is not the default
+/// one of `redis-cli`.
+#[tokio::test]
+async fn commands_name_addresses_that_a_client_can_use() {
+    let any = options().on_all_addresses().set("auth.mode", "none");
+    let broker = Broker::start_ready(any).await;
+    let node = read(&broker, "/api/console/node").await;
+    assert_eq!(node["public"], format!("http://127.0.0.1:{}/api", broker.address().port()));
+
+    let directory = Directory::new();
+    let path = directory.file("http.sock");
+    let port = Port::claim();
+    let options = options()
+        .set("server.listen", format!("unix:{}", path.display()))
+        .set("embedded.listen", format!("127.0.0.3:{}", port.number()));
+    let broker = Broker::start_ready(options).await;
+    let node = read(&broker, "/api/console/node").await;
+    assert_eq!((&node["public"], &node["publicSocket"]), (&json!("http://localhost/api"), &json!(path)));
+    assert_eq!(node["redisCli"], format!("redis-cli -h 127.0.0.3 -p {}", port.number()));
 }

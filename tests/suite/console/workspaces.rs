@@ -6,7 +6,9 @@ use super::{TOKEN, ask, options, read};
 use crate::support::sse::{Connect, EventSource};
 use crate::support::test_cluster::on_both_buses;
 use crate::support::token::{JWT, bearer, token};
-use crate::support::{Broker, Bus, DEADLINE, TestCluster, eventually, eventually_some};
+use crate::support::{
+    Broker, BrokerOptions, Bus, DEADLINE, RedisServer, TestCluster, eventually, eventually_some,
+};
 
 on_both_buses!(one_workspace_shows_its_log_and_events, disconnect_ends_one_stream, ban_keeps_a_user_out,);
 
@@ -253,4 +255,30 @@ async fn log_of_an_absent_bus_is_reported_as_unreadable() {
     assert!(found["log"]["error"].is_string(), "{found}");
     let body = json!({ "disconnect": { "user": "u" } }).to_string();
     assert_eq!(ask(&broker, "POST", "/api/console/disconnect", &body).await.status, 503);
+}
+
+/// A browser takes the segments `.` and `..` out of a path.
+#[tokio::test]
+async fn workspace_of_dots_is_found_behind_an_equals_sign() {
+    let broker = Broker::start_ready(options()).await;
+    for id in [".", "..", "demo"] {
+        let found = read(&broker, &format!("/api/console/workspaces/={id}")).await;
+        assert_eq!(found["workspace"], id);
+    }
+    let connect = Connect { base_path: "/api/console".to_owned(), ..Connect::default() };
+    let connect = connect.header("Authorization", &format!("Bearer {TOKEN}"));
+    let mut stream = crate::support::sse::SseClient::connect(broker.admin(), "=..", connect).await;
+    assert!(stream.connected().await.data.contains(r#""workspaceId":"..""#));
+}
+
+/// Another program may write entries to the log.
+#[tokio::test]
+async fn entry_without_data_hides_nothing() {
+    let server = RedisServer::start().await;
+    let broker = Broker::start_ready(BrokerOptions::redis(&server).set("admin.token", TOKEN)).await;
+    server.command::<String>(&["XADD", "workspace:demo", "*", "other", "1"]).await;
+    server.command::<String>(&["XADD", "workspace:demo", "*", "data", "1", "to", "[\"ann\"]"]).await;
+    let found = read(&broker, "/api/console/workspaces/demo").await;
+    let hidden: Vec<_> = rows(&found, "events").iter().map(|row| row["hidden"].as_bool().unwrap()).collect();
+    assert_eq!(hidden, [true, false], "the private one is the newer: {found}");
 }

@@ -41,6 +41,12 @@ impl TokenMethod {
         self.replaced.notify_one();
     }
 
+    /// Returns the URLs of key sets without any keys yet, without their queries.
+    #[must_use]
+    pub fn without_keys(&self) -> Vec<String> {
+        self.current.load().verifier.without_keys()
+    }
+
     /// Requests that the key files are read again, changed or not; returns whether there are any.
     pub fn reload(&self) -> bool {
         self.current.load().verifier.reload()

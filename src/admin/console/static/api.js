@@ -27,7 +27,8 @@ export const post = (path, body) =>
 
 export const remove = (path) => call(path, { method: "DELETE" });
 
-export const workspacePath = (id) => `/api/console/workspaces/${encodeURIComponent(id)}`;
+/** The path of a workspace. A browser takes the segments `.` and `..` out of a path, but not `=.`. */
+export const workspacePath = (id) => `/api/console/workspaces/=${encodeURIComponent(id)}`;
 
 /**
  * Calls `work` now and then again, `milliseconds` after each end, while the page is visible.

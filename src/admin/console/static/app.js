@@ -1,7 +1,9 @@
 // The page: its views, its session, and the stream of figures that all views share.
 
 import { get, post, remove } from "./api.js";
+import { showBans } from "./bans.js";
 import { h, problem, setText } from "./dom.js";
+import { counted } from "./format.js";
 import { showOverview } from "./overview.js";
 import { showTrial } from "./trial.js";
 import { showWorkspace } from "./workspace.js";
@@ -10,6 +12,7 @@ import { showWorkspaces } from "./workspaces.js";
 const VIEWS = [
   { path: "overview", name: "Overview", show: showOverview },
   { path: "workspaces", name: "Workspaces", show: showWorkspaces, showOne: showWorkspace },
+  { path: "bans", name: "Bans", show: showBans },
   { path: "try", name: "Try it", show: showTrial, showOne: showTrial },
 ];
 
@@ -35,7 +38,7 @@ function showReadiness(overview) {
   if (!overview.ready) {
     setStatus("bad", `Not ready: ${overview.notReadyBecause.join("; ")}`);
   } else if (overview.warnings.length > 0) {
-    setStatus("warn", overview.warnings.length === 1 ? "1 warning" : `${overview.warnings.length} warnings`);
+    setStatus("warn", counted(overview.warnings.length, "warning"));
   } else {
     setStatus("good", "Ready");
   }

@@ -7,6 +7,9 @@ const day = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle: "
 
 export const count = (number) => whole.format(number);
 
+/** A number with its noun, which is in the plural for all but one. */
+export const counted = (number, noun) => `${count(number)} ${number === 1 ? noun : `${noun}s`}`;
+
 /** A rate: whole numbers from ten on, one decimal below. */
 export const rate = (number) => (number >= 10 ? whole : tenth).format(number);
 

@@ -1,11 +1,11 @@
 // The overview: figures of the node with plots, the bus, memory, warnings and reasons.
 
 import { facts, h, prose, setText, table } from "./dom.js";
-import { age, bytes, count, duration, rate, time } from "./format.js";
+import { age, bytes, count, counted, duration, rate, time } from "./format.js";
 import { plot } from "./plot.js";
 
 const TILES = [
-  { name: "Connections", series: "connections", format: count, now: (o) => o.connections, note: (o) => `of ${count(o.connectionsMax)}; ${count(o.streams)} streams in ${count(o.workspaces)} workspaces` },
+  { name: "Connections", series: "connections", format: count, now: (o) => o.connections, note: (o) => `of ${count(o.connectionsMax)}; ${counted(o.streams, "stream")} in ${counted(o.workspaces, "workspace")}` },
   { name: "Deliveries per second", series: "deliveries", format: rate, now: (o) => o.deliveriesPerSecond, note: (o) => `${bytes(o.deliveredBytesPerSecond)}/s; ${count(o.deliveries)} since the start` },
   { name: "Events per second", series: "events", format: rate, now: (o) => o.eventsPerSecond, note: (o) => `${count(o.events)} since the start` },
   { name: "Streams behind", series: "behind", format: count, now: (o) => o.streamsBehind, note: (o) => `${bytes(o.memory.at(-1).bytes)} in buffers of unsent events` },
@@ -32,8 +32,10 @@ const KINDS = { embedded: "embedded bus", redis: "Redis", "redis-cluster": "Redi
 
 function busPanel() {
   const { list, set, at } = facts(BUS);
-  const box = h("section", { class: "panel" }, h("h2", {}, "Bus"), list);
-  const update = ({ bus, uptimeSeconds }) => {
+  const { svg, draw } = plot("Link to the bus", (up) => (up ? "up" : "down"));
+  const box = h("section", { class: "panel" }, h("h2", {}, "Bus"), list, h("p", { class: "quiet" }, "Up or down, last 15 minutes"), svg);
+  const update = ({ bus, uptimeSeconds }, history) => {
+    if (history) draw(history.busUp);
     at("State").className = bus.state === "up" ? "good" : "bad";
     set("State", STATES[bus.state]);
     set("Kind", bus.server ? `${KINDS[bus.kind]}: ${bus.server}` : KINDS[bus.kind]);
@@ -54,7 +56,9 @@ function memoryPanel() {
     body.append(h("tr", {}, h("th", { scope: "row" }, name), used, bound, h("td", {}, bar)));
     return { used, bound, fill, bar };
   };
-  const update = ({ memory }) => {
+  const { svg, draw } = plot("Memory of the process", bytes);
+  const update = ({ memory }, history) => {
+    if (history) draw(history.residentBytes);
     for (const { name, bytes: used, max } of memory) {
       if (!rows.has(name)) rows.set(name, row(name));
       const cells = rows.get(name);
@@ -65,7 +69,7 @@ function memoryPanel() {
       cells.bar.classList.toggle("full", share >= 0.9);
     }
   };
-  return { box: h("section", { class: "panel" }, h("h2", {}, "Memory"), scroll), update };
+  return { box: h("section", { class: "panel" }, h("h2", {}, "Memory"), scroll, h("p", { class: "quiet" }, "Memory of the process, last 15 minutes"), svg), update };
 }
 
 function warningsPanel() {
@@ -94,27 +98,30 @@ function warningsPanel() {
   return { box, logBox, update };
 }
 
-/** Tables of counts by reason; reasons that never came are left out. */
+/** Tables of counts by reason; reasons that never came are left out. Recent ones come first. */
 function reasonsPanel() {
   const groups = [
-    ["Rejected by a limit", (o) => o.refusals],
-    ["Rejected by authentication", (o) => o.denials],
-    ["Resets", (o) => o.resets],
-    ["Streams asked to reconnect", (o) => o.reconnects],
-    ["Events dropped", (o) => o.dropped],
-  ].map(([name, of]) => {
-    const { box, body } = table(name, [["Reason"], ["Since the start", "number"]]);
-    return { box, body, of, shown: "" };
+    ["Rejected by a limit", "refusals"],
+    ["Rejected by authentication", "denials"],
+    ["Resets", "resets"],
+    ["Streams asked to reconnect", "reconnects"],
+    ["Events dropped", "dropped"],
+  ].map(([name, group]) => {
+    const { box, body } = table(name, [["Reason"], ["15 minutes", "number"], ["Since the start", "number"]]);
+    return { box, body, group, shown: "" };
   });
   const update = (overview) => {
     for (const group of groups) {
-      const counts = Object.entries(group.of(overview)).filter(([, number]) => number > 0);
+      const recent = overview.recent[group.group];
+      const counts = Object.entries(overview[group.group])
+        .filter(([, number]) => number > 0)
+        .map(([reason, number]) => [reason, recent[reason] ?? 0, number]);
       const text = JSON.stringify(counts);
       if (text === group.shown) continue;
       group.shown = text;
-      counts.sort(([, one], [, other]) => other - one);
-      const rows = counts.map(([reason, number]) => h("tr", {}, h("th", { scope: "row" }, reason), h("td", { class: "number" }, count(number))));
-      group.body.replaceChildren(...(rows.length > 0 ? rows : [h("tr", {}, h("td", { class: "quiet", colspan: "2" }, "none"))]));
+      counts.sort(([, recent1, one], [, recent2, other]) => recent2 - recent1 || other - one);
+      const rows = counts.map(([reason, now, all]) => h("tr", {}, h("th", { scope: "row" }, reason), h("td", { class: "number" }, count(now)), h("td", { class: "number" }, count(all))));
+      group.body.replaceChildren(...(rows.length > 0 ? rows : [h("tr", {}, h("td", { class: "quiet", colspan: "3" }, "none"))]));
     }
   };
   return { box: h("section", { class: "panel" }, h("h2", {}, "Reasons"), h("div", { class: "pair" }, groups.map(({ box }) => box))), update };
@@ -137,7 +144,7 @@ export function showOverview(content, { shared }) {
     if (!overview) return;
     setText(since, `Running for ${duration(overview.uptimeSeconds)}. Plots show the last 15 minutes.`);
     for (const { update } of tiles) update(overview, history);
-    for (const { update } of [bus, memory, warnings, reasons]) update(overview);
+    for (const { update } of [bus, memory, warnings, reasons]) update(overview, history);
   };
   shared.listeners.add(update);
   update();

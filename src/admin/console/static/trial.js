@@ -58,8 +58,9 @@ export function showTrial(content, { shared, one }) {
     const url = quoted(`${node.public}/workspaces/${workspace.value}/events`);
     const token = node.authenticated ? ' -H "Authorization: Bearer $TOKEN"' : "";
     const payload = quoted(payloadOf(type.value, data.value));
-    setText(watch.text, `curl -N${token} ${url}`);
-    setText(publish.text, `curl${token} ${url} -d ${payload}`);
+    const socket = node.publicSocket ? ` --unix-socket ${quoted(node.publicSocket)}` : "";
+    setText(watch.text, `curl -N${socket}${token} ${url}`);
+    setText(publish.text, `curl${socket}${token} ${url} -d ${payload}`);
     setText(live.text, `${node.redisCli} PUBLISH ${quoted(node.channelPrefix + workspace.value)} ${payload}`);
   };
   for (const input of [workspace, type, data]) input.addEventListener("input", show);
@@ -143,7 +144,7 @@ export function showTrial(content, { shared, one }) {
       ),
       h("section", { class: "panel stack" }, h("div", { class: "head" }, h("h2", {}, "Received"), open), node.payloads ? state : h("p", {}, "Payloads are kept out of the console (admin.payloads), so it opens no stream."), lines),
     ),
-    h("section", { class: "panel stack" }, h("h2", {}, "The same in a terminal"), node.authenticated ? h("p", { class: "quiet" }, "$TOKEN is a token with the rights to read and to publish.") : null, noCommands, terminal),
+    h("section", { class: "panel stack" }, h("h2", {}, "The same in a terminal of the node's machine"), node.authenticated ? h("p", { class: "quiet" }, "$TOKEN is a token with the rights to read and to publish.") : null, noCommands, terminal),
   );
   open.hidden = !node.payloads;
   show();

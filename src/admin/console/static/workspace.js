@@ -2,7 +2,7 @@
 
 import { get, post, repeat, workspacePath } from "./api.js";
 import { facts, h, problem, setText, table } from "./dom.js";
-import { age, bytes, count, duration, time } from "./format.js";
+import { age, bytes, count, counted, duration, time } from "./format.js";
 
 const INTERVAL = 2000;
 
@@ -93,7 +93,7 @@ function streamsPanel(workspace, done) {
   const behind = ({ phase, eventsBehind, bytesBehind }) => {
     if (phase !== "following") return phase;
     if (!eventsBehind) return "nothing";
-    return bytesBehind === null ? `${count(eventsBehind)} events` : `${count(eventsBehind)} events, ${bytes(bytesBehind)}`;
+    return bytesBehind === null ? counted(eventsBehind, "event") : `${counted(eventsBehind, "event")}, ${bytes(bytesBehind)}`;
   };
   const update = ({ streams, streamCount, payloads }) => {
     setText(title, `Streams (${count(streamCount)})`);
@@ -110,7 +110,7 @@ function streamsPanel(workspace, done) {
         duration(stream.seconds),
         behind(stream),
         stream.position ?? "–",
-        `${count(stream.events)} events, ${bytes(stream.bytes)}`,
+        `${counted(stream.events, "event")}, ${bytes(stream.bytes)}`,
         stream.writer,
         payloads ? (stream.types?.join(", ") ?? "all") : "hidden",
       ];
@@ -126,7 +126,7 @@ function streamsPanel(workspace, done) {
       if (shown.some((line) => line.contains(focused))) focused.focus();
     }
     const hidden = streamCount - streams.length;
-    setText(more, streamCount === 0 ? "No stream is open." : hidden > 0 ? `${count(hidden)} more are not shown.` : "");
+    setText(more, streamCount === 0 ? "No stream is open." : hidden > 0 ? `${counted(hidden, "further stream")} not shown.` : "");
     box.hidden = streamCount === 0;
   };
   return { element, update };
@@ -146,7 +146,7 @@ function eventsPanel(again) {
     again();
   });
   const row = (event) => {
-    const name = event.kind === "reset" ? `reset: ${event.eventType}` : event.eventType ?? (event.payload === undefined ? "payload hidden" : "no type");
+    const name = event.kind === "reset" ? `reset: ${event.eventType}` : event.eventType ?? (event.hidden ? "payload hidden" : event.payload === undefined ? "no data" : "no type");
     const line = [
       h("span", { class: "kind" }, name),
       event.private ? h("span", { class: "badge private" }, "private") : null,
@@ -223,7 +223,7 @@ export function showWorkspace(content, { one: workspace, refused }) {
   const draw = (found) => {
     const { log: size, onNode } = found;
     setText(logProblem, size.error ? `The log cannot be read: ${size.error}` : "");
-    log.set("Length", size.length === undefined || size.length === null ? "not known" : `${count(size.length)} events`);
+    log.set("Length", size.length === undefined || size.length === null ? "not known" : counted(size.length, "event"));
     log.set("Oldest event", size.oldest ? `${size.oldest} (${age(size.oldestMs)})` : "–");
     log.set("Newest event", size.newest ? `${size.newest} (${age(size.newestMs)})` : "–");
     log.set("Span", size.oldest ? duration((size.newestMs - size.oldestMs) / 1000) : "–");

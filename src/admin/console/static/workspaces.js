@@ -2,10 +2,13 @@
 
 import { get, repeat } from "./api.js";
 import { h, problem, setText, table } from "./dom.js";
-import { bytes, count, rate } from "./format.js";
+import { bytes, count, counted, rate } from "./format.js";
 
 const INTERVAL = 2000;
 const ROWS = 100;
+
+/** The ids of workspaces. */
+const WORKSPACE_ID = /^[A-Za-z0-9._~-]{1,128}$/;
 
 const ORDERS = { connections: "Streams", events: "Events/s", bytes: "Bytes/s" };
 
@@ -24,9 +27,11 @@ export function showWorkspaces(content, { refused }) {
   ]);
   const state = h("p", { role: "status" }, "Reading the list.");
   const failure = h("div");
+  // A workspace without streams is in no list, and may have a log all the same.
+  const unlisted = h("p");
   content.append(
     h("div", { class: "head" }, h("h1", {}, "Workspaces"), state),
-    h("section", { class: "panel stack" }, h("label", {}, "Search by name", search), failure, box),
+    h("section", { class: "panel stack" }, h("label", {}, "Search by name", search), unlisted, failure, box),
   );
 
   const rows = new Map();
@@ -58,8 +63,12 @@ export function showWorkspaces(content, { refused }) {
       if (shown.some((element) => element.contains(focused))) focused.focus();
     }
     if (all === 0) setText(state, "This node holds no workspace: no stream is open.");
-    else if (search.value.trim()) setText(state, `${count(matched)} of ${count(all)} workspaces match.`);
-    else setText(state, `${count(all)} workspaces on this node.`);
+    else if (search.value.trim()) setText(state, `${count(matched)} of ${counted(all, "workspace")} match.`);
+    else setText(state, `${counted(all, "workspace")} on this node.`);
+    const id = search.value.trim();
+    const isUnlisted = WORKSPACE_ID.test(id) && !ids.has(id);
+    const link = isUnlisted ? h("a", { href: `#/workspaces/${encodeURIComponent(id)}` }, `Open ${id}`) : null;
+    if (unlisted.textContent !== (link?.textContent ?? "")) unlisted.replaceChildren(...(link ? [link] : []));
   };
   const read = async (signal) => {
     const query = new URLSearchParams({ search: search.value, sort, limit: ROWS });
