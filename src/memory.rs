@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::admin::console::CONSOLE_READS_MAX;
 use crate::config::Config;
 
 const MIB: usize = 1 << 20;
@@ -62,9 +63,13 @@ fn configured(config: &Config) -> usize {
             .into_iter()
             .fold(0, usize::saturating_add)
     };
+    let console = CONSOLE_READS_MAX.saturating_mul(limits.event_bytes);
     let connections = limits.connections.saturating_mul(CONNECTION_BYTES);
     let events = [limits.ring_bytes, limits.replay_bytes, limits.unsent_bytes];
-    events.into_iter().chain([limits.body_bytes, bus, connections, OWN_BYTES]).fold(0, usize::saturating_add)
+    events
+        .into_iter()
+        .chain([limits.body_bytes, bus, console, connections, OWN_BYTES])
+        .fold(0, usize::saturating_add)
 }
 
 /// The least of what the machine has and what each control group around the process may have.
@@ -90,7 +95,10 @@ fn files(root: &Path, line: &str) -> Vec<PathBuf> {
     };
     let (base, file) = match controllers {
         "" => ("sys/fs/cgroup", "memory.max"),
-        "memory" => ("sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        // Version 1, where a hierarchy may have several controllers.
+        list if list.split(',').any(|name| name == "memory") => {
+            ("sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
         _ => return Vec::new(),
     };
     let group = Path::new(group.trim_start_matches('/'));
@@ -98,55 +106,4 @@ fn files(root: &Path, line: &str) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Sources;
-
-    fn config(settings: &[(&str, &str)]) -> Config {
-        let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
-        let sources = Sources { environment: settings.iter().map(pair).collect(), ..Sources::default() };
-        sources.load().unwrap().config
-    }
-
-    #[test]
-    fn sum_grows_with_each_bound() {
-        let before = configured(&config(&[]));
-        for key in [
-            "LIMITS__RING_BYTES",
-            "LIMITS__REPLAY_BYTES",
-            "LIMITS__UNSENT_BYTES",
-            "LIMITS__BODY_BYTES",
-            "EMBEDDED__LOG_BYTES",
-        ] {
-            let name = format!("TIDINGS__{key}");
-            let more = configured(&config(&[(&name, "4000000000")]));
-            assert!(more > before + 2_000_000_000, "{key}");
-        }
-        let more = configured(&config(&[("TIDINGS__LIMITS__CONNECTIONS", "100000")]));
-        assert_eq!(more, before + 84_000 * CONNECTION_BYTES);
-        let redis = ("TIDINGS__REDIS__URL", "redis://host");
-        let before = configured(&config(&[redis]));
-        let more = configured(&config(&[redis, ("TIDINGS__REDIS__REPLY_BYTES", "133554432")]));
-        assert_eq!(more, before + 200_000_000);
-    }
-
-    #[test]
-    fn memory_is_the_least_of_machine_and_groups() {
-        let root = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = root.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        };
-        assert_eq!(available(root.path()), None);
-        write("proc/meminfo", "MemTotal:        2048 kB\nMemFree: 1 kB\n");
-        assert_eq!(available(root.path()), Some(2048 * 1024));
-        write("proc/self/cgroup", "5:cpu:/x\n4:memory:/y\n0::/pods/one\n");
-        write("sys/fs/cgroup/pods/one/memory.max", "max\n");
-        assert_eq!(available(root.path()), Some(2048 * 1024));
-        write("sys/fs/cgroup/pods/memory.max", "1000000\n");
-        assert_eq!(available(root.path()), Some(1_000_000));
-        write("sys/fs/cgroup/memory/y/memory.limit_in_bytes", "500000\n");
-        assert_eq!(available(root.path()), Some(500_000));
-    }
-}
+mod tests;

@@ -96,7 +96,7 @@ async fn sums_of_the_page_are_those_of_the_program() {
     let settings = document.block("Tidings", "toml");
     let expected = document.block("Tidings", "text");
     let page = repository_file(PAGE);
-    for (connections, memory) in [("1100", "761 MiB"), ("11000", "993 MiB"), ("37000", "1,603 MiB")] {
+    for (connections, memory) in [("1100", "786 MiB"), ("11000", "1,018 MiB"), ("37000", "1,628 MiB")] {
         terminal.write(
             "tidings.toml",
             &settings.replace("connections = 11000", &format!("connections = {connections}")),
