@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use tokio_util::sync::CancellationToken;
 
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
@@ -43,6 +43,12 @@ pub trait Bus: Store + std::fmt::Debug + Send + Sync + 'static {
     /// Uses the passwords of a configuration for new connections. A bus without connections has
     /// none.
     fn set_password(&self, _config: &settings::RedisConfig) {}
+
+    /// Tries every right that a node needs, over connections of its own; empty for a bus without
+    /// rights. Keys that it writes expire after a second. Cancellation safe.
+    fn examine(&self) -> BoxFuture<'_, Vec<redis::access::Finding>> {
+        Box::pin(ready(Vec::new()))
+    }
 
     /// Publishes durable events: adds them to the log, then announces them. Returns their ids, in
     /// order.

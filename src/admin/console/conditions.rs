@@ -13,14 +13,41 @@ const NEARLY_FULL_PERCENT: i64 = 90;
 /// The time for which failed requests to the app count, in milliseconds.
 const RECENT_MS: u64 = 60_000;
 
+/// The interval at which the rights of the node are tried. Each right is a command or two.
+const RIGHTS_INTERVAL: Duration = Duration::from_secs(300);
+
+/// The bound on trying all rights.
+const RIGHTS_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The interval of looks for an open page.
+const PAGE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The time before the end of a certificate in which the console warns.
 const CERTIFICATE_SOON: Duration = Duration::from_secs(14 * 86_400);
 
 impl Console {
+    /// Tries the rights of the node at the bus while a page is open. Never ends.
+    pub(super) async fn watch_rights(&self) {
+        loop {
+            if self.feed.is_open() && self.parts.bus.state().link == LinkState::Up {
+                let tried = tokio::time::timeout(RIGHTS_TIMEOUT, self.parts.bus.examine()).await;
+                if let Ok(findings) = tried {
+                    *self.rights.lock() =
+                        findings.into_iter().filter(|finding| finding.fix.is_some()).collect();
+                    tokio::time::sleep(RIGHTS_INTERVAL).await;
+                }
+            }
+            tokio::time::sleep(PAGE_INTERVAL).await;
+        }
+    }
+
     /// Returns the warnings of the start, and those of the present.
     pub(super) fn warnings(&self, bus: &BusState, now: &Sample) -> Vec<Finding> {
         let at_start = self.settings.findings.iter().filter(|finding| finding.fix.is_some()).cloned();
         let mut warnings: Vec<_> = of_bus(bus).into_iter().chain(at_start).collect();
+        if bus.link == LinkState::Up {
+            warnings.extend(self.rights.lock().iter().cloned());
+        }
         let metrics = self.parts.node.metrics();
         for (check, now, max, setting) in [
             ("connections", metrics.connections.get(), metrics.connections_max.get(), "limits.connections"),

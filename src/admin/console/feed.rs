@@ -49,13 +49,20 @@ impl OverviewFeed {
     }
 }
 
+impl OverviewFeed {
+    /// Whether a page is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.frames.receiver_count() > 0
+    }
+}
+
 impl Console {
     /// Computes the figures while a page is open. Never ends.
     pub(super) async fn feed_pages(&self) {
         let mut ticks = tokio::time::interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if self.feed.frames.receiver_count() == 0 {
+            if !self.feed.is_open() {
                 self.feed.opened.notified().await;
             }
             ticks.tick().await;

@@ -42,6 +42,7 @@ mod workspaces;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -150,6 +151,7 @@ pub struct Console {
     sign_in_limit: SignInLimit,
     history: SampleHistory,
     reasons: ReasonHistory,
+    rights: Mutex<Vec<Finding>>,
     feed: OverviewFeed,
     survey: WorkspaceSurvey,
     reads: Semaphore,
@@ -166,6 +168,7 @@ impl Console {
             sign_in_limit: SignInLimit::default(),
             history: SampleHistory::default(),
             reasons: ReasonHistory::default(),
+            rights: Mutex::default(),
             feed: OverviewFeed::new(),
             survey: WorkspaceSurvey::default(),
             reads: Semaphore::new(WORKSPACE_READS),
@@ -177,6 +180,7 @@ impl Console {
         tokio::select! {
             () = self.take_samples() => {}
             () = self.feed_pages() => {}
+            () = self.watch_rights() => {}
             () = stop.cancelled() => {}
         }
     }

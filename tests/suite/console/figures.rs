@@ -7,7 +7,7 @@ use tokio::net::TcpStream;
 use super::{TOKEN, options};
 use crate::support::http;
 use crate::support::test_cluster::publish_live;
-use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually_some};
+use crate::support::{Broker, BrokerOptions, DEADLINE, RedisOptions, RedisServer, eventually_some};
 
 /// An open page, as far as its stream of figures goes.
 struct Feed {
@@ -221,4 +221,20 @@ async fn missing_keys_and_a_broken_app_have_warnings() {
         has(overview, "keys for tokens") && has(overview, "app at auth.forward.url")
     })
     .await;
+}
+
+#[tokio::test]
+async fn missing_right_at_redis_has_a_warning() {
+    let users = vec!["node on >secret ~* &* +@all -expire".to_owned()];
+    let server = RedisServer::start_with(RedisOptions { users, ..RedisOptions::default() }).await;
+    let options = BrokerOptions::redis(&server).set("admin.token", TOKEN);
+    let broker = Broker::start_ready(options.set("redis.url", server.url_as("node", "secret"))).await;
+    let mut feed = Feed::open(&broker).await;
+    let overview = feed
+        .overview("the right is named", |overview| {
+            let warnings = overview["warnings"].as_array().unwrap();
+            warnings.iter().any(|warning| warning["check"] == "publishing durably")
+        })
+        .await;
+    assert!(!overview.to_string().contains("secret"), "{overview}");
 }

@@ -54,7 +54,7 @@ pub async fn examine(config: &RedisConfig) -> Vec<Finding> {
     }
 }
 
-async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
+pub(super) async fn examine_with(connector: &Connector, config: &RedisConfig) -> Vec<Finding> {
     let channels = Channels::new(&config.channel_prefix, &config.control_channel, NodeId::random());
     let target = match connector.find().await {
         Ok(target) => target,

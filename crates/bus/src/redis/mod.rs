@@ -160,6 +160,10 @@ impl Bus for RedisBus {
         self.connector.set_password(config);
     }
 
+    fn examine(&self) -> BoxFuture<'_, Vec<access::Finding>> {
+        Box::pin(access::examine_with(&self.connector, &self.config))
+    }
+
     fn run(
         self: Arc<Self>,
         bus_handler: Arc<dyn BusHandler>,

@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
+use super::super::access::Finding;
 use super::super::channel::{Channels, LogKeys};
 use super::super::connect::{ConnectError, Connector};
 use super::super::publisher::{self, Publisher};
@@ -150,6 +151,10 @@ impl ClusterBus {
 impl Bus for ClusterBus {
     fn set_password(&self, config: &RedisConfig) {
         self.servers.set_password(config);
+    }
+
+    fn examine(&self) -> BoxFuture<'_, Vec<Finding>> {
+        Box::pin(super::access::examine(self.servers.connector(), &self.config))
     }
 
     fn run(

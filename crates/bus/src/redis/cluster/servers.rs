@@ -28,6 +28,11 @@ pub(super) struct ClusterServer {
 }
 
 impl Servers {
+    /// The way to open connections, with the current passwords.
+    pub(super) fn connector(&self) -> Arc<Connector> {
+        Arc::clone(&self.connector)
+    }
+
     pub(super) fn new(connector: Arc<Connector>, config: &RedisConfig) -> Self {
         Self { connector, config: config.clone(), known: Mutex::default() }
     }
