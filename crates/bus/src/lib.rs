@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use publication::{EVENTS_MAX, IdempotencyKey, IdempotencyKeyError, Item, Publication, Published};
 pub use state::{BusState, ClusterState, LinkState, ShardState, StateCell};
-pub use store::{Store, StoreError};
+pub use store::{
+    MEMBER_BYTES_MAX, MEMBERS_MAX, SET_BYTES_MAX, SetChange, SetMembers, SharedSet, Store, StoreError,
+};
 
 use tidings_event::BusHandler;
 use tidings_event::log::{LogError, LogFigures, LogPage, Span};

@@ -28,7 +28,8 @@ use crate::pubsub::PubSub;
 use crate::settings::EmbeddedConfig;
 use tidings_bus::settings::RetentionConfig;
 use tidings_bus::{
-    Bus, BusState, LinkState, Publication, PublishError, Published, StateCell, Store, StoreError,
+    Bus, BusState, LinkState, Publication, PublishError, Published, SetChange, SetMembers, SharedSet,
+    StateCell, Store, StoreError,
 };
 use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
@@ -99,6 +100,7 @@ impl EmbeddedBus {
             context: ClientContext {
                 pubsub,
                 log_writer,
+                shared_sets: Arc::default(),
                 clients_max: config.clients,
                 password: Arc::new(config.password.clone()),
                 event_bytes,
@@ -158,6 +160,7 @@ impl EmbeddedBus {
             tick.tick().await;
             self.context.log_writer.tidy().await;
             self.one_time_store.tidy(Instant::now());
+            self.context.shared_sets.tidy(Instant::now());
         }
     }
 }
@@ -283,5 +286,15 @@ impl Store for EmbeddedBus {
 
     fn list_bans(&self) -> BoxFuture<'_, Result<Vec<(Bytes, SystemTime)>, StoreError>> {
         ready(Ok(self.bans.list(SystemTime::now()))).boxed()
+    }
+
+    fn change_set(&self, set: SharedSet, change: SetChange) -> BoxFuture<'_, Result<(), StoreError>> {
+        let is_kept = self.context.shared_sets.change(&set.to_string(), change, Instant::now());
+        let full = || StoreError::Unavailable("as many sets are kept as may be".to_owned());
+        ready(is_kept.then_some(()).ok_or_else(full)).boxed()
+    }
+
+    fn list_set(&self, set: SharedSet) -> BoxFuture<'_, Result<SetMembers, StoreError>> {
+        ready(Ok(self.context.shared_sets.list(&set.to_string(), Instant::now()))).boxed()
     }
 }

@@ -7,6 +7,7 @@
 //! | `log` | the logs of workspaces in memory, and the thread that writes them |
 //! | `disk` | the logs in a file, and when they are synced |
 //! | `one_time_store` | values that are taken once, such as tickets |
+//! | `shared_sets` | sets whose members expire: announcements of nodes, and replies |
 //! | `listener` | sockets of Redis clients, their password, their memory |
 //! | `protocol` | the Redis protocol: requests and replies |
 //! | `commands` | the table of commands, and the session of one client |
@@ -34,6 +35,7 @@ mod one_time_store;
 mod protocol;
 mod pubsub;
 pub mod settings;
+mod shared_sets;
 
 pub use bus::{ChannelNames, EmbeddedBus};
 pub use disk::database::{OpenError, examine_log};

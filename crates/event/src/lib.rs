@@ -12,6 +12,7 @@
 //! | [`workspace`] | workspace ids |
 //! | [`identity`] | user and token ids, as data |
 //! | [`log`] | pages and spans of logs, and what a page proves |
+//! | [`QuestionId`] | the name of a question to all nodes |
 //! | [`SchemaVersion`] | the version of the schemas of a node |
 //! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
 //!
@@ -32,6 +33,7 @@ pub mod identity;
 mod jitter;
 pub mod log;
 pub mod position;
+mod question_id;
 mod random_name;
 mod schema_version;
 pub mod workspace;
@@ -45,4 +47,5 @@ pub use frame::Frame;
 pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
 pub use jitter::spread;
 pub use position::{EntryId, LivePart, NodeId, Position};
+pub use question_id::QuestionId;
 pub use schema_version::SchemaVersion;

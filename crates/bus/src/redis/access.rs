@@ -114,7 +114,11 @@ pub(super) async fn examine_with(connector: &Connector, config: &RedisConfig) ->
     let second = Duration::from_secs(1);
     let marked = ask(&mut commands, &reader::mark_command(&keys, Duration::ZERO, second)).await;
     findings.push(finding("marking live events", marked, config));
-    findings.push(finding("sharing tickets and bans", store::examine(&commands, &channels).await, config));
+    findings.push(finding(
+        "sharing tickets, bans and nodes",
+        store::examine(&commands, &channels).await,
+        config,
+    ));
     findings
 }
 
@@ -181,7 +185,8 @@ fn is_forbidden(error: &RedisError) -> bool {
 
 /// Returns the access rule with all rights of a node. For one server it has no command that Redis 6
 /// does not know, because a server rejects such a rule as a whole.
-pub(super) fn access_rule(config: &RedisConfig) -> String {
+#[must_use]
+pub fn access_rule(config: &RedisConfig) -> String {
     let (prefix, control) = (&config.channel_prefix, &config.control_channel);
     let of_cluster = if config.cluster.nodes.is_empty() {
         ""

@@ -1,5 +1,6 @@
 //! Names of channels and keys.
 
+use crate::SharedSet;
 use tidings_event::NodeId;
 use tidings_event::workspace::WorkspaceId;
 
@@ -17,6 +18,9 @@ const ONE_TIME: &str = "once/";
 
 /// The name of the sorted set of disconnects with their bans.
 const BANS: &str = "disconnects";
+
+/// The text between the prefix and the name of a shared set.
+pub const SET_PREFIX: &str = "tidings/";
 
 /// Names the channels and keys of a node.
 #[derive(Debug, Clone)]
@@ -96,6 +100,11 @@ impl Channels {
     /// Returns the key of the bans.
     pub(super) fn bans(&self) -> String {
         format!("{NODES}{}{BANS}", self.prefix)
+    }
+
+    /// Returns the key of a shared set.
+    pub(super) fn set(&self, set: SharedSet) -> String {
+        format!("{NODES}{}{set}", self.prefix)
     }
 
     /// Returns the owner of a channel.

@@ -47,6 +47,7 @@ mod runner;
 mod script;
 mod sentinel;
 mod session;
+pub mod shared_set;
 mod store;
 mod supervisor;
 
@@ -57,9 +58,13 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use super::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
+use super::{
+    Bus, BusState, Publication, PublishError, Published, SetChange, SetMembers, SharedSet, StateCell, Store,
+    StoreError,
+};
 use crate::settings::{RedisConfig, RetentionConfig};
 pub use bounded::ServerFault;
+pub use channel::SET_PREFIX;
 use channel::{Channels, LogKeys};
 pub use cluster::ClusterBus;
 use commands::Commands;
@@ -249,6 +254,14 @@ impl Store for RedisBus {
             self.state.note_bans(&bans);
             bans
         })
+    }
+
+    fn change_set(&self, set: SharedSet, change: SetChange) -> BoxFuture<'_, Result<(), StoreError>> {
+        Box::pin(async move { shared_set::change(&self.commands, &self.channels.set(set), &change).await })
+    }
+
+    fn list_set(&self, set: SharedSet) -> BoxFuture<'_, Result<SetMembers, StoreError>> {
+        Box::pin(async move { shared_set::list(&self.commands, &self.channels.set(set)).await })
     }
 }
 

@@ -8,7 +8,8 @@ use redis::{Cmd, ErrorKind, RedisError, RedisResult, Value};
 use super::channel::Channels;
 use super::connect::{describe, is_temporary};
 use super::runner::CommandRunner;
-use crate::StoreError;
+use super::shared_set;
+use crate::{SetChange, StoreError};
 
 /// Limits the stored bans, so that one command reads all of them within its timeout.
 const BANS_MAX: usize = 20_000;
@@ -89,18 +90,22 @@ pub(super) async fn list_bans(
     Ok(bans.into_iter().filter_map(|(command, score)| Some((Bytes::from(command), moment(score)?))).collect())
 }
 
-/// Tries the commands of this file on a key that expires within a second.
+/// Tries the commands of this file and of shared sets on a key that expires within a second.
 pub(super) async fn examine(commands: &impl CommandRunner, channels: &Channels) -> RedisResult<()> {
     let key = channels.one_time("check");
     let (now, soon) = (SystemTime::now(), SystemTime::now() + Duration::from_secs(1));
     let mut put = redis::cmd("EVAL");
     put.arg(PUT_BAN).arg(1).arg(&key).arg("").arg(milliseconds(soon)).arg(milliseconds(now)).arg(1);
+    let member = Bytes::from_static(b"check");
+    let change = SetChange { remove: member.clone(), add: member, lifetime: Duration::from_secs(1) };
     for command in [
         redis::cmd("SET").arg(&key).arg("").arg("PX").arg(1000),
         redis::cmd("GET").arg(&key),
         redis::cmd("EVAL").arg(TAKE).arg(1).arg(&key),
         &mut put,
         redis::cmd("ZRANGEBYSCORE").arg(&key).arg(0).arg("+inf"),
+        &mut shared_set::change_command(&key, &change),
+        &mut shared_set::list_command(&key),
     ] {
         commands.ask::<Value>(command).await?;
     }
@@ -112,7 +117,7 @@ fn milliseconds(moment: SystemTime) -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-async fn ask<T: redis::FromRedisValue>(
+pub(super) async fn ask<T: redis::FromRedisValue>(
     commands: &impl CommandRunner,
     command: &Cmd,
 ) -> Result<T, StoreError> {

@@ -1,6 +1,8 @@
-//! The publish script, by its text, its hash, and the name of its function. No other script is run.
+//! The publish script, by its text, its hash, and the name of its function. The script that lists a
+//! shared set, by its text. No other script is run.
 
 use std::sync::LazyLock;
+use std::time::Instant;
 
 use bytes::Bytes;
 use redis::Script;
@@ -12,7 +14,9 @@ use crate::log::log_writer::Committed;
 use crate::log::{NotPublished, Publish};
 use crate::protocol::reply::Reply;
 use crate::pubsub::subscriber::NAME_BYTES_MAX;
-use tidings_bus::Item;
+use tidings_bus::redis::SET_PREFIX;
+use tidings_bus::redis::shared_set::LIST_SET_SCRIPT;
+use tidings_bus::{Item, SetMembers};
 use tidings_event::audience;
 
 /// The function of the publish script.
@@ -50,8 +54,23 @@ pub(super) fn call(session: &mut Session, arguments: &[Bytes]) -> Result<Command
 pub(super) fn eval(session: &mut Session, arguments: &[Bytes]) -> Result<CommandStep, Reply> {
     match arguments {
         [script, rest @ ..] if is_ours(script) => publish(session, rest),
+        [script, rest @ ..] if script == LIST_SET_SCRIPT => list_set(session, rest),
         _ => Err(Reply::error(OTHER_SCRIPT)),
     }
+}
+
+/// `EVAL script 1 key ...`: the members of a shared set, by the bounds of this bus. `tidings trace`
+/// and its like read the replies of this node.
+fn list_set(session: &Session, arguments: &[Bytes]) -> Result<CommandStep, Reply> {
+    let [_, key, ..] = arguments else { return Err(syntax_error()) };
+    let prefix = format!("{}{SET_PREFIX}", session.context.pubsub.prefix());
+    let name = key.strip_prefix(prefix.as_bytes()).and_then(|name| std::str::from_utf8(name).ok());
+    let SetMembers { members, left_out } =
+        name.map(|name| session.context.shared_sets.list(name, Instant::now())).unwrap_or_default();
+    let left_out = Reply::Integer(i64::try_from(left_out).unwrap_or(i64::MAX));
+    let members = Reply::Array(members.into_iter().map(Reply::Bulk).collect());
+    let reply = Reply::Array(vec![left_out, members]);
+    Ok(Box::new(move |_| Committed::without_announcements(reply)))
 }
 
 /// `EVALSHA hash 1 channel payload ...`

@@ -25,6 +25,7 @@ use crate::log::log_writer::LogWriter;
 use crate::protocol::reply::Reply;
 use crate::protocol::request::{Request, RequestDecoder, RequestError};
 use crate::pubsub::PubSub;
+use crate::shared_sets::SharedSets;
 use tidings_settings::SecretText;
 
 /// The time after which a client that takes no byte of its output is disconnected.
@@ -39,6 +40,7 @@ const READ_STALL_MAX: Duration = LOGIN_TIME;
 pub(crate) struct ClientContext {
     pub(crate) pubsub: Arc<PubSub>,
     pub(crate) log_writer: LogWriter,
+    pub(crate) shared_sets: Arc<SharedSets>,
     /// The most clients at a time.
     pub(crate) clients_max: usize,
     /// The password of clients; empty for none.

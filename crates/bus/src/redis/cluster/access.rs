@@ -69,7 +69,7 @@ pub(in super::super) async fn examine(connector: Arc<Connector>, config: &RedisC
     }
     let router = Router::new(servers, refresher, config.command_timeout_seconds.duration());
     let stored = store::examine(&router.of(&channels.one_time("check")), &channels).await;
-    findings.push(finding("sharing tickets and bans", stored, config));
+    findings.push(finding("sharing tickets, bans and nodes", stored, config));
     findings.push(Finding::good(
         "live events",
         "publish them with SPUBLISH: nodes of a cluster do not receive PUBLISH",

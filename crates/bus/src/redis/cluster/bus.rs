@@ -14,7 +14,7 @@ use super::super::connect::{ConnectError, Connector};
 use super::super::publisher::{self, Publisher};
 use super::super::reader::LogReader;
 use super::super::script::PublishScript;
-use super::super::store;
+use super::super::{shared_set, store};
 use super::control::ControlCopies;
 use super::placement::Placement;
 use super::refresher::Refresher;
@@ -23,7 +23,10 @@ use super::servers::Servers;
 use super::shard::{ClusterShard, ClusterShared, Returned};
 use super::status;
 use crate::settings::{RedisConfig, RetentionConfig};
-use crate::{Bus, BusState, Publication, PublishError, Published, StateCell, Store, StoreError};
+use crate::{
+    Bus, BusState, Publication, PublishError, Published, SetChange, SetMembers, SharedSet, StateCell, Store,
+    StoreError,
+};
 use tidings_event::log::{LogError, LogFigures, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{BusHandler, DesiredSubscriptions, NodeId};
@@ -256,6 +259,16 @@ impl Store for ClusterBus {
             self.state.note_bans(&bans);
             bans
         })
+    }
+
+    fn change_set(&self, set: SharedSet, change: SetChange) -> BoxFuture<'_, Result<(), StoreError>> {
+        let key = self.channels.set(set);
+        Box::pin(async move { shared_set::change(&self.router.of(&key), &key, &change).await })
+    }
+
+    fn list_set(&self, set: SharedSet) -> BoxFuture<'_, Result<SetMembers, StoreError>> {
+        let key = self.channels.set(set);
+        Box::pin(async move { shared_set::list(&self.router.of(&key), &key).await })
     }
 }
 

@@ -21,6 +21,7 @@ async fn served() -> Served {
     let context = ClientContext {
         pubsub: Arc::clone(&pubsub),
         log_writer: LogWriter::in_memory(&pubsub).await,
+        shared_sets: Arc::default(),
         clients_max: 1,
         password: Arc::default(),
         event_bytes: 1 << 18,
