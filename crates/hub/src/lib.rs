@@ -10,6 +10,7 @@
 //! | [`ring`] | the recent frames, numbered and bounded |
 //! | [`lifecycle`] | one stream over time, as a state machine for every writer |
 //! | [`replay`] | older frames, read from the log once for all clients at the same place |
+//! | [`resumption`] | whether a client that resumes gets everything |
 //! | [`pages`] | the memory of these parts of logs |
 //! | [`subscriber`] | the cursor and the filter of one client, and its next frame |
 //! | [`ring_reader`] | one reader of the ring for many clients |
@@ -20,7 +21,7 @@
 //! | [`queue`] | messages that wait for a read |
 //! | [`marks`], [`look`] | marks of live events: those to write, and the second look at one |
 //! | [`drops`] | dropped events that subscribers do not know of yet |
-//! | [`survey`] | the figures of workspaces, for operators |
+//! | [`survey`], [`trace`] | the figures of workspaces, and the place of one event, for operators |
 //!
 //! Read first: [`Hub`], [`Subscriber`], [`Next`], `Sequencer`.
 //!
@@ -44,6 +45,7 @@ mod queue;
 pub mod rate;
 mod read_queue;
 mod replay;
+mod resumption;
 mod ring;
 mod ring_reader;
 mod sequencer;
@@ -51,6 +53,7 @@ mod shared;
 mod start;
 mod subscriber;
 mod survey;
+mod trace;
 mod waiter_slot;
 mod workspace;
 
@@ -66,10 +69,12 @@ pub use lifecycle::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep
 pub use marks::{MARK_SLACK, Marks};
 pub use pace::Clock;
 pub use read_queue::{LogRead, ReadQueue, ReaderId};
+pub use resumption::Resumption;
 pub use ring_reader::{RingRead, RingReader};
 pub use start::{Resume, Start};
 pub use subscriber::{Joined, Next, Subscriber};
 pub use survey::WorkspaceFigures;
+pub use trace::{EventPlace, TracedFrame};
 pub use waiter_slot::SubscriptionGuard;
 
 use crate::rate::Rates;
@@ -304,6 +309,7 @@ impl Hub {
         self.workspaces.lock().values().cloned().collect()
     }
 
+    /// One workspace, if the node holds it.
     fn cell(&self, id: &WorkspaceId) -> Option<Arc<WorkspaceCell>> {
         self.workspaces.lock().get(id).cloned()
     }

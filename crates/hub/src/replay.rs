@@ -10,6 +10,7 @@ use bytes::Bytes;
 
 use super::budget::RingShare;
 use super::read_queue::ReaderId;
+use super::resumption;
 use super::ring::cost;
 use super::shared::HubShared;
 use tidings_event::control::ResetReason;
@@ -172,11 +173,7 @@ impl ReplayPage {
 
     /// The reason for which the page does not connect to `after`.
     pub(super) fn reason(&self, after: Option<EntryId>) -> ResetReason {
-        if after.is_some_and(|after| self.head < after) {
-            ResetReason::RolledBack
-        } else {
-            ResetReason::Trimmed
-        }
+        resumption::unproven(after, self.head)
     }
 }
 

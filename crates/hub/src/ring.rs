@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 use slab::Slab;
 
@@ -22,6 +23,8 @@ const HARD_EVENTS: usize = 16;
 #[derive(Debug)]
 pub(super) struct Ring {
     frames: VecDeque<Arc<Frame>>,
+    /// The time at which each frame was appended, for operators.
+    received: VecDeque<Instant>,
     /// The number of the oldest frame, or of the next one if the ring is empty.
     base: u64,
     /// The position right before the oldest frame. `None` after a dropped reset: a client at its
@@ -63,6 +66,7 @@ impl Ring {
     ) -> Self {
         Self {
             frames: VecDeque::new(),
+            received: VecDeque::new(),
             base: 0,
             before: Some(before),
             begins_in_log: false,
@@ -83,6 +87,7 @@ impl Ring {
         self.head = *frame.position();
         self.pushed_bytes += frame.plain().len() as u64;
         self.frames.push_back(Arc::new(frame));
+        self.received.push_back(Instant::now());
         self.trim();
     }
 
@@ -90,6 +95,7 @@ impl Ring {
         let unread = self.followers.iter().map(|(_, cursor)| *cursor).min().unwrap_or(u64::MAX);
         while self.exceeds(self.base >= unread) {
             let Some(oldest) = self.frames.pop_front() else { break };
+            self.received.pop_front();
             self.share.shrink(cost(&oldest));
             self.before = oldest.is_application().then(|| *oldest.position());
             self.begins_in_log = false;
@@ -119,6 +125,12 @@ impl Ring {
     pub(super) fn newest(&self, count: usize) -> Vec<Arc<Frame>> {
         let skipped = self.frames.len().saturating_sub(count);
         self.frames.iter().skip(skipped).cloned().collect()
+    }
+
+    /// The frames with their cursors and the times at which they were appended, in order.
+    pub(super) fn numbered(&self) -> impl Iterator<Item = (u64, &Arc<Frame>, Instant)> {
+        let cursors = self.base..;
+        cursors.zip(&self.frames).zip(&self.received).map(|((cursor, frame), at)| (cursor, frame, *at))
     }
 
     /// Adds a follower, which reads for many clients from a cursor on. Returns its key.

@@ -8,10 +8,11 @@ use super::{
 };
 use crate::LiveEvents;
 use crate::replay::{Page, ReplayFailure, ReplayPage};
+use crate::resumption::{self, ResumePlace};
 use crate::start::Start;
 use crate::workspace::WorkspaceState;
 use tidings_event::control::ResetReason;
-use tidings_event::log::{LiveMark, Span};
+use tidings_event::log::Span;
 use tidings_event::{EntryId, Position};
 
 impl Subscriber {
@@ -29,22 +30,16 @@ impl Subscriber {
             }
             Start::After(resume) => {
                 position = resume.position();
-                // A position before the first entry of a log without a known epoch is valid only on
-                // the node that gave it.
-                let Some(named) = position.filter(|named| !is_bound_to_node(named)) else {
-                    let ring = state.sequencer.ring();
-                    if let Some(named) = position
-                        && let Some(cursor) = ring.resumes_after(&named)
-                    {
-                        return self.resume_in_ring(state, cursor, named);
+                match ResumePlace::of(Some(state.sequencer.ring()), position) {
+                    ResumePlace::Ring { cursor, position } => {
+                        return self.resume_in_ring(state, cursor, position);
                     }
-                    let from = Some(Box::from(resume.text()));
-                    return self.begin_unproven(state, ResetReason::UnknownPosition, from, None);
-                };
-                if let Some(cursor) = state.sequencer.ring().resumes_after(&named) {
-                    return self.resume_in_ring(state, cursor, named);
+                    ResumePlace::Unknown => {
+                        let from = Some(Box::from(resume.text()));
+                        return self.begin_unproven(state, ResetReason::UnknownPosition, from, None);
+                    }
+                    ResumePlace::Log(span) => span,
                 }
-                Span::after(named.entry, named.epoch)
             }
             Start::Since { milliseconds } => Span::Since { milliseconds: *milliseconds },
             Start::Newest { count } => Span::Newest { count: *count },
@@ -129,17 +124,10 @@ impl Subscriber {
             }
             replaying.joined = true;
             if let Some(began) = replaying.began {
-                // Only the node that gave a live position knows the events after it, while its ring
-                // holds the position.
+                let live = self.waiter_slot.cell().shared().settings.live;
                 let is_beside = replaying.position.is_some_and(|position| position.live.is_some());
-                replaying.misses_live = match self.waiter_slot.cell().shared().settings.live {
-                    LiveEvents::Auto if is_beside => {
-                        page.live != LiveMark::Absent || state.sequencer.is_mixed()
-                    }
-                    LiveEvents::Auto => page.live.is_after(began),
-                    LiveEvents::Never => false,
-                    LiveEvents::Always => true,
-                };
+                let is_mixed = state.sequencer.is_mixed();
+                replaying.misses_live = resumption::misses_live(live, page.live, began, is_beside, is_mixed);
             }
             self.position = replaying.position.or_else(|| after.map(|after| page.position(after)));
             return SubscriberStep::Give(Next::Joined(match replaying.span {
@@ -267,12 +255,6 @@ impl Subscriber {
         self.position = Some(position);
         position
     }
-}
-
-/// Whether only the node that gave a position can resume it: it is before the first entry of a log
-/// without a known epoch.
-fn is_bound_to_node(position: &Position) -> bool {
-    position.live.is_some() && position.entry == EntryId::ZERO && position.epoch.is_none()
 }
 
 /// The entry after which a span brings everything; `None` if it makes no such claim.
