@@ -12,6 +12,7 @@
 //! | [`recipient`] | the addresses of a client, for its log line |
 //! | [`stream_stats`] | the counts and the log line of a stream |
 //! | [`stream_report`] | the state of open streams, for operators |
+//! | [`event_trace`] | the streams that have an event, and those that lack it |
 //! | [`until`], [`end_watch`] | the end of a stream by time, also if its client does not read |
 //! | [`drain`] | the end of all streams, spread over time |
 //!
@@ -23,6 +24,7 @@ mod body;
 mod drain;
 mod end_watch;
 pub mod engine;
+mod event_trace;
 mod recipient;
 mod settings;
 mod stream_report;
@@ -32,6 +34,7 @@ mod until;
 pub use body::StreamBody;
 pub use drain::Drain;
 pub use end_watch::EndWatch;
+pub use event_trace::{EventStreams, TracedEvent};
 pub use recipient::{CloseReason, Recipient};
 pub use settings::{StreamSettings, Terms};
 pub use stream_report::{BodyStreams, StreamList, StreamPhase, StreamReport, StreamWriter};

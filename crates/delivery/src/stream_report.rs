@@ -9,9 +9,10 @@ use std::time::Duration;
 use parking_lot::{Mutex, MutexGuard};
 use slab::Slab;
 
+use super::event_trace::{EventStreams, TracedEvent};
 use super::stream_stats::StreamStats;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{ConnectionId, Position, UserId};
+use tidings_event::{ConnectionId, Position, UserId, UserKey};
 use tidings_hub::{Subscriber, SubscriptionFilter, TypeFilter};
 
 /// The writer of a stream.
@@ -137,16 +138,59 @@ impl BodyStreams {
     /// its next frame at `head`, after the position `at`.
     #[must_use]
     pub fn list(&self, workspace: &WorkspaceId, head: u64, at: Option<Position>, most: usize) -> StreamList {
+        self.list_of(workspace, None, head, at, most)
+    }
+
+    /// The same for the streams of one user; `None` for all users.
+    #[must_use]
+    pub fn list_of(
+        &self,
+        workspace: &WorkspaceId,
+        user: Option<UserKey>,
+        head: u64,
+        at: Option<Position>,
+        most: usize,
+    ) -> StreamList {
+        let mut list = StreamList::default();
+        self.each_in(workspace, |stream, stats| {
+            if user.is_none() || stats.user().map(UserId::key) == user {
+                list.add(most, || Some(stream.report(stats, head, at)));
+            }
+        });
+        list
+    }
+
+    /// Returns the streams of a workspace that have an event, and those that lack it. The ring of
+    /// the workspace has its next frame at `head`, after the position `at`.
+    #[must_use]
+    pub fn trace(&self, event: &TracedEvent, head: u64, at: Option<Position>) -> EventStreams {
+        let mut streams = EventStreams::default();
+        self.each_in(&event.workspace, |stream, stats| {
+            let cursor = match stream.cursor.load(Ordering::Relaxed) {
+                HAS_ENDED => return,
+                READS_LOG => None,
+                cursor => Some(cursor),
+            };
+            let (types, user) = (stream.types.clone(), stats.user().map(UserId::key));
+            let filter = SubscriptionFilter { types, user, ..SubscriptionFilter::default() };
+            let is_past = match event.number() {
+                Some(number) => cursor.is_some_and(|cursor| cursor > number),
+                None => cursor.is_some(),
+            };
+            streams.add(event, &filter, stats.age(), is_past, || Some(stream.report(stats, head, at)));
+        });
+        streams
+    }
+
+    fn each_in(&self, workspace: &WorkspaceId, mut visit: impl FnMut(&BodyStream, &StreamStats)) {
         // Outside of the lock, because each stream takes it when it opens.
         let all: Vec<_> = self.0.lock().iter().map(|(_, stream)| Weak::clone(stream)).collect();
-        let mut list = StreamList::default();
         for stream in all.iter().filter_map(Weak::upgrade) {
             let stats = stream.stats.lock();
             if stats.stream_guard.workspace().as_ref() == Some(workspace) {
-                list.add(most, || Some(stream.report(&stats, head, at)));
+                visit(&stream, &stats);
             }
         }
-        list
     }
 }
 

@@ -128,6 +128,13 @@ impl Broadcast {
         *self.ring_reader.position()
     }
 
+    /// The end in the buffer of the frame with this number in the ring. It is 0 once every client
+    /// has the frame, and `None` if the broadcast has not read it.
+    pub(super) fn end_of(&self, number: u64) -> Option<u64> {
+        let after = self.ring_reader.cursor().checked_sub(number).filter(|&after| after > 0)?;
+        Some(self.buffer.end_of_newest(after).unwrap_or(0))
+    }
+
     /// Begins a pass through all clients, with all frames in the buffer.
     pub(super) fn begin_pass(&mut self) {
         self.pass = Some(self.buffer.head());

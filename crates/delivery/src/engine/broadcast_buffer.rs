@@ -238,6 +238,12 @@ impl BroadcastBuffer {
         }
     }
 
+    /// The end of a kept frame: 1 is the newest, 2 the one before. `None` if it is dropped.
+    pub(super) fn end_of_newest(&self, number: u64) -> Option<u64> {
+        let index = usize::try_from(number).ok().and_then(|number| self.marks.len().checked_sub(number));
+        index.and_then(|index| self.marks.get(index)).map(|mark| mark.end)
+    }
+
     /// The rest of the frame in whose middle the cursor is; empty between two frames.
     pub(super) fn rest_of_frame(&self, cursor: u64) -> &[u8] {
         match self.frame_around(cursor) {

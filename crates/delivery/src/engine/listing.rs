@@ -7,13 +7,17 @@ use super::client::{EngineClient, Phase};
 use super::shard::Shard;
 use super::shard_sender::ShardMessage;
 use crate::stream_report::types_of;
+use crate::stream_stats::StreamStats;
 use crate::{StreamList, StreamPhase, StreamReport, StreamWriter};
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{UserId, UserKey};
 
 /// A request for the streams of a workspace.
 #[derive(Debug)]
 pub(super) struct ListRequest {
     workspace: WorkspaceId,
+    /// The user of the streams; `None` for all.
+    user: Option<UserKey>,
     most: usize,
     reply: oneshot::Sender<StreamList>,
 }
@@ -22,12 +26,17 @@ impl Engine {
     /// Returns the streams of a workspace, at most `most` of them. Each shard looks once at each of
     /// its streams, within one turn; so the caller bounds how often it asks. Cancellation safe.
     pub async fn list(&self, workspace: &WorkspaceId, most: usize) -> StreamList {
+        self.list_of(workspace, None, most).await
+    }
+
+    /// The same for the streams of one user; `None` for all users.
+    pub async fn list_of(&self, workspace: &WorkspaceId, user: Option<UserKey>, most: usize) -> StreamList {
         let replies: Vec<_> = self
             .shards
             .iter()
             .map(|shard| {
                 let (reply, received) = oneshot::channel();
-                let request = ListRequest { workspace: workspace.clone(), most, reply };
+                let request = ListRequest { workspace: workspace.clone(), user, most, reply };
                 shard.send(ShardMessage::List(Box::new(request)));
                 received
             })
@@ -44,10 +53,12 @@ impl Engine {
 impl Shard {
     /// Replies to a request for the streams of a workspace.
     pub(super) fn list(&self, request: ListRequest) {
-        let ListRequest { workspace, most, reply } = request;
+        let ListRequest { workspace, user, most, reply } = request;
         let mut list = StreamList::default();
         for (_, client) in &self.clients {
-            if is_in(client, &workspace) {
+            let is_user = |stats: &StreamStats| stats.user().map(UserId::key) == user;
+            let is_of_user = user.is_none() || client.stream_stats.as_ref().is_some_and(is_user);
+            if is_of_user && is_in(client, &workspace) {
                 list.add(most, || self.report(client));
             }
         }
@@ -56,7 +67,7 @@ impl Shard {
     }
 
     /// The state of a stream; `None` once its last byte is sent.
-    fn report(&self, client: &EngineClient) -> Option<StreamReport> {
+    pub(super) fn report(&self, client: &EngineClient) -> Option<StreamReport> {
         let stats = client.stream_stats.as_ref()?;
         let (address, forwarded_for) = stats.addresses();
         let report = StreamReport {
@@ -107,7 +118,7 @@ impl Shard {
 }
 
 /// Whether a stream is one of a workspace.
-fn is_in(client: &EngineClient, workspace: &WorkspaceId) -> bool {
+pub(super) fn is_in(client: &EngineClient, workspace: &WorkspaceId) -> bool {
     match &client.phase {
         Phase::CatchingUp(catching_up) => catching_up.subscriber.workspace() == workspace,
         Phase::Broadcasting(cursor) => cursor.subscription_guard.workspace() == workspace,

@@ -17,7 +17,7 @@
 //! | [`broadcast_buffer`] | the recent frames of a workspace as bytes on the wire |
 //! | [`broadcast_clients`] | the clients of a broadcast and the pass through them |
 //! | [`heartbeat_wheel`], [`timers`] | heartbeats and other deadlines |
-//! | [`listing`] | the streams of one workspace, for operators |
+//! | [`listing`], [`event_streams`] | the streams of a workspace, and of an event, for operators |
 //! | [`shard_sender`], [`handoff`] | the messages to a shard, and the handoff of a stream |
 //! | [`chunk`], [`counts`] | the framing of bodies, and counts for the metrics |
 
@@ -33,6 +33,7 @@ mod catching_up;
 mod chunk;
 mod client;
 mod counts;
+mod event_streams;
 mod handoff;
 mod heartbeat_wheel;
 mod listing;

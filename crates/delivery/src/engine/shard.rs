@@ -274,6 +274,7 @@ impl Shard {
                 ShardMessage::Read(broadcast) => self.read_later(broadcast),
                 ShardMessage::Ping => self.shard_sender.pinged(),
                 ShardMessage::List(request) => self.list(*request),
+                ShardMessage::Trace(request) => self.trace(*request),
                 ShardMessage::Drain => self.drain(),
                 ShardMessage::Abandon => {
                     self.abandoned = true;

@@ -8,6 +8,7 @@ use std::task::{Wake, Waker};
 
 use mio::{Registry, Token};
 
+use super::event_streams::TraceRequest;
 use super::handoff::Handoff;
 use super::listing::ListRequest;
 use tidings_limits::{Ending, OnClose};
@@ -27,6 +28,8 @@ pub(super) enum ShardMessage {
     Ping,
     /// An operator asks for the streams of a workspace; the console bounds how many do.
     List(Box<ListRequest>),
+    /// A request for the streams that have an event.
+    Trace(Box<TraceRequest>),
     /// Streams end from now on.
     Drain,
     /// Abort the remaining streams.
