@@ -11,8 +11,8 @@ use super::jwt::{CurrentTokens, TokenMethod, VerifiedToken, bearer};
 use super::recheck::{Recheck, Watched};
 use super::tickets::{Tickets, UsedTicket};
 use super::{Action, Denial, DenialKind, DenialReason};
-use tidings_event::Identity;
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Identity, Keys};
 use tidings_limits::{AddressCounts, AddressFull, StreamHandle};
 use tidings_metrics::{AuthenticationMethod, AuthenticationOutcome, AuthenticationTimes};
 
@@ -221,6 +221,12 @@ impl Authenticator {
             )
             .of_user(identity.user.clone())),
         }
+    }
+
+    /// Returns the end of the ban of a client for a workspace, if there is one.
+    #[must_use]
+    pub fn banned_until(&self, workspace: &WorkspaceId, keys: Keys) -> Option<SystemTime> {
+        self.bans.until(workspace, keys, SystemTime::now())
     }
 
     /// Makes the ticket of a grant valid again, because its stream was rejected at a limit.

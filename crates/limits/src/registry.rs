@@ -260,6 +260,23 @@ impl StreamRegistry {
         count
     }
 
+    /// Returns the open streams of the node, of a workspace and of a user, and their limits.
+    #[must_use]
+    pub fn counts(&self, workspace: &WorkspaceId, user: Option<UserKey>) -> (StreamLimits, StreamLimits) {
+        let state = self.state.lock();
+        // Without a limit, users are not counted.
+        let is_of_user = |stream: &OpenStream| stream.keys.user == user;
+        let counts = StreamLimits {
+            per_node: state.streams.len(),
+            per_workspace: state.by_workspace.get(workspace).copied().unwrap_or_default(),
+            per_user: match user {
+                Some(_) => state.streams.iter().filter(|(_, stream)| is_of_user(stream)).count(),
+                None => 0,
+            },
+        };
+        (counts, state.limits)
+    }
+
     /// Returns the number of open streams.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -47,6 +47,12 @@ impl TokenMethod {
         self.current.load().verifier.without_keys()
     }
 
+    /// Returns the verifier in use.
+    #[must_use]
+    pub fn verifier(&self) -> Arc<Verifier> {
+        Arc::clone(&self.current.load().verifier)
+    }
+
     /// Requests that the key files are read again, changed or not; returns whether there are any.
     pub fn reload(&self) -> bool {
         self.current.load().verifier.reload()

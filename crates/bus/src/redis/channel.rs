@@ -11,16 +11,13 @@ const PROBE: &str = "tidings/probe/";
 
 /// The text before the prefix in the keys of nodes alone. The access rule of the workspaces does
 /// not include them. So a backend that publishes can neither make a ticket nor delete a ban.
-const NODES: &str = "tidings/";
+pub const NODE_KEYS: &str = "tidings/";
 
 /// The text between the prefix and the name of a one-time value.
 const ONE_TIME: &str = "once/";
 
 /// The name of the sorted set of disconnects with their bans.
 const BANS: &str = "disconnects";
-
-/// The text between the prefix and the name of a shared set.
-pub const SET_PREFIX: &str = "tidings/";
 
 /// Names the channels and keys of a node.
 #[derive(Debug, Clone)]
@@ -94,17 +91,17 @@ impl Channels {
 
     /// Returns the key of a one-time value.
     pub(super) fn one_time(&self, name: &str) -> String {
-        format!("{NODES}{}{ONE_TIME}{name}", self.prefix)
+        format!("{NODE_KEYS}{}{ONE_TIME}{name}", self.prefix)
     }
 
     /// Returns the key of the bans.
     pub(super) fn bans(&self) -> String {
-        format!("{NODES}{}{BANS}", self.prefix)
+        format!("{NODE_KEYS}{}{BANS}", self.prefix)
     }
 
     /// Returns the key of a shared set.
     pub(super) fn set(&self, set: SharedSet) -> String {
-        format!("{NODES}{}{set}", self.prefix)
+        format!("{NODE_KEYS}{}{set}", self.prefix)
     }
 
     /// Returns the owner of a channel.

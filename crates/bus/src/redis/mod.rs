@@ -64,7 +64,7 @@ use super::{
 };
 use crate::settings::{RedisConfig, RetentionConfig};
 pub use bounded::ServerFault;
-pub use channel::SET_PREFIX;
+pub use channel::NODE_KEYS;
 use channel::{Channels, LogKeys};
 pub use cluster::ClusterBus;
 use commands::Commands;

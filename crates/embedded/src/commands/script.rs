@@ -14,7 +14,7 @@ use crate::log::log_writer::Committed;
 use crate::log::{NotPublished, Publish};
 use crate::protocol::reply::Reply;
 use crate::pubsub::subscriber::NAME_BYTES_MAX;
-use tidings_bus::redis::SET_PREFIX;
+use tidings_bus::redis::NODE_KEYS;
 use tidings_bus::redis::shared_set::LIST_SET_SCRIPT;
 use tidings_bus::{Item, SetMembers};
 use tidings_event::audience;
@@ -63,7 +63,7 @@ pub(super) fn eval(session: &mut Session, arguments: &[Bytes]) -> Result<Command
 /// and its like read the replies of this node.
 fn list_set(session: &Session, arguments: &[Bytes]) -> Result<CommandStep, Reply> {
     let [_, key, ..] = arguments else { return Err(syntax_error()) };
-    let prefix = format!("{}{SET_PREFIX}", session.context.pubsub.prefix());
+    let prefix = format!("{NODE_KEYS}{}", session.context.pubsub.prefix());
     let name = key.strip_prefix(prefix.as_bytes()).and_then(|name| std::str::from_utf8(name).ok());
     let SetMembers { members, left_out } =
         name.map(|name| session.context.shared_sets.list(name, Instant::now())).unwrap_or_default();
