@@ -1,10 +1,11 @@
-//! Passes events of the bus to the hub, and disconnects to the disconnect handler. Beside that, the
-//! schemas check the events.
+//! Passes events of the bus to the hub, disconnects to the disconnect handler, and questions to the
+//! responder. Beside that, the schemas check the events.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::nodes::{NodeQuestion, QuestionInbox};
 use tidings_auth::control::ControlInbox;
 use tidings_event::BusHandler;
 use tidings_event::workspace::WorkspaceId;
@@ -16,14 +17,20 @@ use tidings_schemas::SchemaCheck;
 pub struct NodeHandler {
     hub: Arc<Hub>,
     control: ControlInbox,
+    questions: QuestionInbox,
     schemas: Option<Arc<SchemaCheck>>,
 }
 
 impl NodeHandler {
-    /// Events go to the hub, control commands to the inbox. `schemas` check events beside that.
+    /// Events go to the hub, commands and questions to their inboxes. `schemas` check events too.
     #[must_use]
-    pub fn new(hub: Arc<Hub>, control: ControlInbox, schemas: Option<Arc<SchemaCheck>>) -> Self {
-        Self { hub, control, schemas }
+    pub fn new(
+        hub: Arc<Hub>,
+        control: ControlInbox,
+        questions: QuestionInbox,
+        schemas: Option<Arc<SchemaCheck>>,
+    ) -> Self {
+        Self { hub, control, questions, schemas }
     }
 }
 
@@ -48,7 +55,11 @@ impl BusHandler for NodeHandler {
     }
 
     fn control(&self, message: Bytes) {
-        self.control.command(message);
+        if NodeQuestion::is_question(&message) {
+            self.questions.receive(message);
+        } else {
+            self.control.command(message);
+        }
     }
 
     fn lost(&self, workspace: &WorkspaceId) {

@@ -14,6 +14,7 @@ pub mod http;
 pub mod live_marks;
 pub mod log_reader;
 pub mod memory;
+pub mod nodes;
 pub mod server;
 pub mod service_manager;
 pub mod telemetry;

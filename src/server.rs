@@ -27,6 +27,7 @@ use crate::admin::console::{AdminToken, Console, ConsoleParts};
 use crate::bus_handler::NodeHandler;
 use crate::config::Config;
 use crate::http::ListenSocket;
+use crate::nodes::{QuestionInbox, QuestionParts, QuestionResponder};
 use crate::service_manager::PassedSockets;
 use crate::service_manager::sockets::PassedFor;
 use crate::telemetry::RecentLines;
@@ -82,9 +83,20 @@ pub struct Server {
     schemas: Option<Arc<SchemaCheck>>,
     public: PublicListener,
     admin: AdminListener,
+    questions: NodeQuestions,
     token: Arc<AdminToken>,
     addresses: Addresses,
     drain: DrainSettings,
+}
+
+/// Replies to questions about the node.
+#[derive(Debug)]
+struct NodeQuestions {
+    /// Replies to them; has to run on the queue.
+    responder: Arc<QuestionResponder>,
+    /// Receives them from the bus.
+    inbox: QuestionInbox,
+    queue: tokio::sync::mpsc::Receiver<(bytes::Bytes, std::time::Instant)>,
 }
 
 /// Where a server listens; ports that were configured as 0 are filled in.
@@ -176,6 +188,20 @@ impl Server {
             &settings::api(config, &addresses),
         );
         let node = Arc::new(node);
+        let responder = Arc::new(QuestionResponder::new(QuestionParts {
+            node: Arc::clone(&node),
+            bus: Arc::clone(&bus),
+            hub: Arc::clone(&hub.hub),
+            registry: Arc::clone(&access.registry),
+            authenticator: Arc::clone(&access.authenticator),
+            streams: Arc::clone(&delivery.streams),
+            engine: delivery.engine.clone(),
+            lines: lines.clone(),
+            payloads: config.admin.payloads,
+            url: Some(config.admin.url.clone()).filter(|url| !url.is_empty()),
+        }));
+        let (questions, queue) = QuestionInbox::new();
+        let questions = NodeQuestions { responder: Arc::clone(&responder), inbox: questions, queue };
         let parts = ConsoleParts {
             node: Arc::clone(&node),
             bus: Arc::clone(&bus),
@@ -187,12 +213,18 @@ impl Server {
             bodies: Arc::clone(&public.bodies),
             lines,
             token: Arc::clone(&token),
+            responder,
             tokens: access.tokens.clone(),
         };
         let console = Console::new(settings::console(config, &addresses, files, &memory), parts);
         let admin = AdminListener::new(admin, admin_sockets, &node, console);
         let NodeSchemas { check: schemas, .. } = schemas;
-        let bus_handler = NodeHandler::new(Arc::clone(&hub.hub), access.inbox.clone(), schemas.clone());
+        let bus_handler = NodeHandler::new(
+            Arc::clone(&hub.hub),
+            access.inbox.clone(),
+            questions.inbox.clone(),
+            schemas.clone(),
+        );
         let bus_handler = Arc::new(bus_handler);
         let drain = settings::drain(config);
         Ok(Self {
@@ -205,6 +237,7 @@ impl Server {
             schemas,
             public,
             admin,
+            questions,
             token,
             addresses,
             drain,
@@ -311,10 +344,13 @@ impl Server {
             // Every connection ends at the token, so this cannot take long.
             let _ = (&mut tasks.connections).await;
         }
-        // The bus writes the last marks, so it stops after them.
+        // The bus writes the last marks and removes the announcement, so it stops after them.
         signals.marks.cancel();
         if !tasks.marks.is_finished() {
             let _ = (&mut tasks.marks).await;
+        }
+        if !tasks.announcing.is_finished() {
+            let _ = (&mut tasks.announcing).await;
         }
         signals.rest.cancel();
         if let Some(engine) = &engine {

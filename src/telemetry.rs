@@ -20,12 +20,14 @@ use tidings_metrics::Throttle;
 mod flood;
 mod line_rate;
 mod recent;
+mod refusals;
 mod writer;
 
 use flood::FloodFilter;
 use writer::BackgroundWriter;
 
 pub use recent::{RecentLine, RecentLines};
+pub use refusals::RecentRefusal;
 
 /// How long the end of the process waits for a reader of what is still to be written.
 const END_TIMEOUT: Duration = Duration::from_secs(1);

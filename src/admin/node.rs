@@ -41,6 +41,18 @@ impl Node {
         Self { id, began: Instant::now(), bus, metrics, silence_max, draining, openapi }
     }
 
+    /// Returns the id of the node.
+    #[must_use]
+    pub fn id(&self) -> NodeId {
+        self.id
+    }
+
+    /// Returns the time since the node started.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Marks the node as draining; it is not ready from now on.
     pub fn begin_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::history::bus;
 use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
 use crate::admin::console::AdminToken;
 use crate::config::{AuthMethod, Config};
@@ -15,6 +16,7 @@ use crate::files;
 use crate::files::FileBudget;
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
+use crate::nodes;
 use crate::server::{AddressTrial, try_addresses};
 use crate::warnings::{self, app_in_the_clear};
 use tidings_auth::forward::ForwardAuth;
@@ -75,9 +77,34 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
             log_file(&config, &mut findings, &mut warnings);
         } else {
             findings.extend(access::examine(&config.redis).await);
+            if findings.iter().all(|finding| finding.fix.is_none()) {
+                asked_nodes(config, &mut findings, &mut warnings).await;
+            }
         }
         report(&findings, &warnings)
     })
+}
+
+/// Asks all nodes that use this Redis, as `tidings nodes` does.
+async fn asked_nodes(config: Config, findings: &mut Vec<Finding>, warnings: &mut Vec<Finding>) {
+    const WHAT: &str = "asking all nodes";
+    let rule = access::access_rule(&config.redis);
+    let Ok(bus) = bus(config) else { return };
+    let (reports, inquiry) = nodes::list(&*bus, None).await;
+    if let Some(error) = inquiry.error {
+        let fix = if error.contains("NOPERM") {
+            rule
+        } else {
+            "read the error of the server, and its log".to_owned()
+        };
+        findings.push(Finding { check: WHAT, result: error, fix: Some(fix) });
+    } else if inquiry.silent.is_empty() {
+        findings.push(Finding::good(WHAT, format!("allowed, and {} replied", reports.len())));
+    } else {
+        let result = format!("no reply within a second from {}", inquiry.silent.join(", "));
+        let fix = "look at these nodes: they were killed a moment ago, or do not run on".to_owned();
+        warnings.push(Finding { check: WHAT, result, fix: Some(fix) });
+    }
 }
 
 /// Tries to listen at each address. The addresses of a running broker are no fault: the

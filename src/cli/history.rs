@@ -58,13 +58,13 @@ pub(super) fn run(options: &GlobalOptions, args: &HistoryArgs) -> Result<(), Com
     })
 }
 
-/// The bus whose log is read: the configured Redis, or the embedded bus of the broker on this
+/// The bus of a command: the configured Redis, or the embedded bus of the broker on this
 /// machine, which speaks the same protocol.
-fn bus(mut config: Config) -> Result<Arc<dyn Bus>, CommandFailure> {
+pub(super) fn bus(mut config: Config) -> Result<Arc<dyn Bus>, CommandFailure> {
     if !config.redis.is_configured() {
         let address = config.embedded.listen.ok_or_else(|| {
             CommandFailure::Usage(
-                "neither redis.url nor embedded.listen is configured: there is no log to read".to_owned(),
+                "neither redis.url nor embedded.listen is configured: there is no bus to ask".to_owned(),
             )
         })?;
         config.redis.url = RedisUrl::new(url(address, &config.embedded.password));

@@ -7,8 +7,10 @@ mod bench;
 mod check;
 mod client;
 mod config;
+mod explain;
 mod generate;
 mod history;
+mod nodes;
 mod output;
 mod publish;
 mod reload;
@@ -17,6 +19,7 @@ mod serve;
 mod tail;
 mod terminal;
 mod token;
+mod trace;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +78,12 @@ enum CliCommand {
     Tail(tail::TailArgs),
     /// List the entries of a workspace's log
     History(history::HistoryArgs),
+    /// List the nodes that share the bus
+    Nodes(nodes::NodesArgs),
+    /// Show what happened to an event: when it came, and the streams that have it
+    Trace(trace::TraceArgs),
+    /// Explain why a client gets nothing
+    Explain(explain::ExplainClientArgs),
     /// Check the configuration and the path to Redis, and print fixes
     Check(check::CheckArgs),
     /// Put load on a broker, check that every event arrives, and measure
@@ -97,10 +106,13 @@ const CONFIG_VARIABLE: &str = "TIDINGS_CONFIG";
 
 /// The global flags that change nothing of a command, or of a command below it. They are left out
 /// of its help, and an error.
-const UNUSED_FLAGS: [(&str, &[&str]); 9] = [
+const UNUSED_FLAGS: [(&str, &[&str]); 12] = [
     ("publish", &["listen"]),
     ("tail", &["listen", "redis"]),
     ("history", &["listen"]),
+    ("nodes", &["listen"]),
+    ("trace", &["listen"]),
+    ("explain", &["listen"]),
     ("bench", &["listen"]),
     ("token", &["listen", "redis"]),
     ("schema", &["config", "listen", "redis"]),
@@ -176,6 +188,9 @@ pub fn main() -> ExitCode {
         Some(CliCommand::Publish(args)) => publish::run(&cli.options, args),
         Some(CliCommand::Tail(args)) => tail::run(&cli.options, args),
         Some(CliCommand::History(args)) => history::run(&cli.options, args),
+        Some(CliCommand::Nodes(args)) => nodes::run(&cli.options, args),
+        Some(CliCommand::Trace(args)) => trace::run(&cli.options, args),
+        Some(CliCommand::Explain(args)) => explain::run(&cli.options, args),
         Some(CliCommand::Check(args)) => check::run(&cli.options, args),
         Some(CliCommand::Bench(args)) => bench::run(&cli.options, args),
         Some(CliCommand::Token(args)) => token::run(&cli.options, args),

@@ -108,6 +108,7 @@ pub struct AdminConfig {
     #[serde(deserialize_with = "seconds::optional_path")]
     pub token_file: Option<PathBuf>,
     pub hosts: Vec<String>,
+    pub url: String,
     pub payloads: bool,
 }
 

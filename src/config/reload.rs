@@ -29,6 +29,7 @@ const CLASSES: &[(&str, ReloadClass)] = &[
     ("admin.token", OnReload),
     ("admin.token_file", OnReload),
     ("admin.hosts", OnRestart),
+    ("admin.url", OnRestart),
     ("admin.payloads", OnRestart),
     ("redis.url", PasswordOnReload),
     // The node reads the file for each new connection.

@@ -303,6 +303,8 @@ fn console(checks: &mut Checks<'_>, config: &Config) {
         admin.token.is_empty() || admin.token_file.is_none(),
         "the token comes from one place: set admin.token or admin.token_file",
     );
+    let is_url = |url: &str| url.is_empty() || rules::is_origin(url) && !url.contains('*');
+    checks.value("admin.url", is_url(&admin.url), ADMIN_URL);
     checks.value("admin.hosts", admin.hosts.iter().all(|host| rules::is_host(host)), HOSTS);
 }
 
@@ -339,6 +341,8 @@ const CLUSTER_NODE: &str = "addresses such as redis://user:password@host:6379 or
 const CHANNEL_PREFIX: &str = r"1 to 128 characters of printable ASCII without spaces and * ? [ ] \";
 const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no path, no slash at the end, \
      no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";
+const ADMIN_URL: &str =
+    "nothing, or an origin in lower case without a path, such as \"https://console.internal\"";
 const LOG_LEVEL: &str =
     "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings_bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";

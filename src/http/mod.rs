@@ -34,6 +34,7 @@ pub use request::limit_exceeded::LimitExceeded;
 pub use request::query::{StreamParameter, StreamQuery};
 pub use response::cors::{CorsRules, Origins};
 pub use response::problem::Problem;
+pub use response::refusal::REFUSAL_EVENT;
 pub use server::certificate::{CertificateError, Certificates, Pair, PairFiles};
 pub use server::connection::ConnectionSettings;
 pub use server::connection_gate::{ConnectionGateSettings, ConnectionLimits};

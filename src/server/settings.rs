@@ -305,6 +305,7 @@ pub(super) fn console(
         findings: vec![warnings::open_files(&Ok(files)), warnings::memory(memory)],
         memory: (memory.configured, memory.available),
         refusals: super::metrics::refusals(),
+        forward: config.auth.mode.uses(AuthMethod::Forward),
     }
 }
 

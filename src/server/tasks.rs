@@ -10,6 +10,7 @@ use super::Server;
 use super::hub::sweep;
 use crate::live_marks;
 use crate::log_reader;
+use crate::nodes::NodeAnnouncer;
 use tidings_event::BusHandler;
 
 /// The signals that stop the tasks, in the order in which a drain gives them.
@@ -19,7 +20,7 @@ pub(super) struct StopSignals {
     pub(super) accepting: CancellationToken,
     /// Every connection, now.
     pub(super) connections: CancellationToken,
-    /// The marks of live events, after the last ones are written.
+    /// The marks of live events, after the last ones are written, and the announcement of the node.
     pub(super) marks: CancellationToken,
     /// All other tasks.
     pub(super) rest: CancellationToken,
@@ -32,6 +33,8 @@ pub(super) struct ServerTasks {
     pub(super) connections: JoinHandle<()>,
     /// Writes the marks of live events.
     pub(super) marks: AbortOnDropHandle<()>,
+    /// Announces the node.
+    pub(super) announcing: AbortOnDropHandle<()>,
     /// All others.
     pub(super) rest: JoinSet<()>,
 }
@@ -39,7 +42,9 @@ pub(super) struct ServerTasks {
 impl ServerTasks {
     /// Spawns the tasks of all parts.
     pub(super) fn spawn(server: Server, signals: &StopSignals) -> Self {
-        let Server { node, bus, bus_handler, hub, delivery, access, schemas, public, admin, .. } = server;
+        let Server {
+            node, bus, bus_handler, hub, delivery, access, schemas, public, admin, questions, ..
+        } = server;
         let stop = || signals.rest.clone();
         let connections =
             tokio::spawn(public.listener.run(signals.accepting.clone(), signals.connections.clone()));
@@ -50,10 +55,13 @@ impl ServerTasks {
             signals.marks.clone(),
         );
         let marks = AbortOnDropHandle::new(tokio::spawn(marks));
+        let announcer = NodeAnnouncer::new(Arc::clone(&bus), Arc::clone(&questions.responder));
+        let announcing = AbortOnDropHandle::new(tokio::spawn(announcer.run(signals.marks.clone())));
         let mut rest = JoinSet::new();
         let bus_handler: Arc<dyn BusHandler> = bus_handler;
         rest.spawn(Arc::clone(&bus).run(bus_handler, stop()));
         rest.spawn(access.disconnects.run(stop()));
+        rest.spawn(questions.responder.run(questions.queue, stop()));
         if let Some(tokens) = access.tokens {
             rest.spawn(tokens.run(stop()));
         }
@@ -77,7 +85,7 @@ impl ServerTasks {
         if let Some((certificates, interval)) = public.certificates {
             rest.spawn(certificates.watch(interval, stop()));
         }
-        Self { connections, marks, rest }
+        Self { connections, marks, announcing, rest }
     }
 
     /// Waits until any task has ended: without one of them clients would wait for nothing.
@@ -86,6 +94,7 @@ impl ServerTasks {
         tokio::select! {
             _ = &mut self.connections => {}
             _ = &mut self.marks => {}
+            _ = &mut self.announcing => {}
             _ = self.rest.join_next() => {}
         }
     }

@@ -12,15 +12,19 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use super::refusals::{RecentRefusal, RecentRefusals};
+use crate::http::REFUSAL_EVENT;
+
 /// Limits the lines. A further kind replaces the one that was written least recently.
 const LINES_MAX: usize = 32;
 
 /// Limits the fields of a line, in bytes.
 const FIELDS_BYTES_MAX: usize = 500;
 
-/// The last line of each kind, at level `warn` or `error`. A clone has the same lines.
+/// The last line of each kind, at level `warn` or `error`, and the last rejected requests. A clone
+/// has the same ones.
 #[derive(Debug, Clone, Default)]
-pub struct RecentLines(Arc<Mutex<VecDeque<RecentKind>>>);
+pub struct RecentLines(Arc<Mutex<VecDeque<RecentKind>>>, RecentRefusals);
 
 #[derive(Debug)]
 struct RecentKind {
@@ -50,6 +54,12 @@ impl RecentLines {
         self.0.lock().iter().rev().map(|recent| recent.line.clone()).collect()
     }
 
+    /// Returns the last rejected requests, the newest first. A log at level `warn` has none.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<RecentRefusal> {
+        self.1.list()
+    }
+
     fn add(&self, kind: Identifier, mut line: RecentLine) {
         let mut lines = self.0.lock();
         if let Some(known) = lines.iter().position(|recent| recent.kind == kind) {
@@ -64,6 +74,9 @@ impl RecentLines {
 impl<S: Subscriber> Layer<S> for RecentLines {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let metadata = event.metadata();
+        if metadata.name() == REFUSAL_EVENT {
+            return self.1.add(event);
+        }
         if *metadata.level() > Level::WARN {
             return;
         }
@@ -124,6 +137,22 @@ mod tests {
         let texts: Vec<_> = lines.iter().map(|line| (line.level, &*line.message, line.count)).collect();
         assert_eq!(texts, [("ERROR", "once", 1), ("WARN", "often", 3)]);
         assert_eq!(lines[1].fields, "number=2 text=\"a\"");
+    }
+
+    #[test]
+    fn rejected_request_is_kept_with_its_fields() {
+        let recent = RecentLines::default();
+        let subscriber = tracing_subscriber::registry().with(recent.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            for status in 0..300_u16 {
+                let (check, user) = (Some("exp"), None::<&str>);
+                tracing::info!(name: REFUSAL_EVENT, request = "stream", check, user, status, forwarded_for = %1);
+            }
+        });
+        let refusals = recent.refusals();
+        assert_eq!((refusals.len(), refusals[0].status, &*refusals[0].client), (200, 299, "1"));
+        assert_eq!((refusals[0].check.as_deref(), refusals[0].user.as_deref()), (Some("exp"), None));
+        assert!(recent.lines().is_empty());
     }
 
     #[test]

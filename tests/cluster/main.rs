@@ -142,6 +142,30 @@ async fn disconnect_at_any_server_ends_a_stream_once() {
     .await;
 }
 
+/// A question reaches each node, through whichever servers, and each replies once.
+#[tokio::test]
+async fn nodes_of_a_cluster_are_listed_and_trace_an_event() {
+    let cluster = RedisCluster::start().await;
+    let brokers = [broker(&cluster).await, broker(&cluster).await];
+    let nodes = cluster.urls();
+    let settings = [("redis.cluster.nodes", nodes.as_str())];
+    eventually("both nodes are listed", DEADLINE, async || {
+        run_tidings(&["nodes"], &settings).await.stdout.matches("  ready").count() == 2
+    })
+    .await;
+    for workspace in WORKSPACES {
+        let mut clients = [client(&brokers[0], workspace).await, client(&brokers[1], workspace).await];
+        let event = brokers[0].publish(workspace, "x").await;
+        for client in &mut clients {
+            receives(client, "x").await;
+        }
+        let text = run_tidings(&["trace", &event], &settings).await.success();
+        assert!(text.contains("2 node(s) hold the event in memory: 2 open stream(s) have it"), "{text}");
+        let text = run_tidings(&["explain", workspace, "--last-event-id", &event], &settings).await.success();
+        assert!(text.contains("2 stream(s) are open"), "{text}");
+    }
+}
+
 #[tokio::test]
 async fn check_tries_each_primary() {
     let cluster = RedisCluster::start().await;

@@ -9,7 +9,7 @@ use crate::support::{Broker, BrokerOptions, RedisCluster};
 /// A node with the documented rights and no others, and a backend that may not ask for `INFO`.
 const USERS: [&str; 2] = [
     "node on >secret ~workspace:* ~{workspace:* ~tidings/workspace:* &workspace:* &tidings:control -@all +ssubscribe +sunsubscribe +subscribe +unsubscribe \
-     +spublish +eval +evalsha +xadd +xtrim +xlen +xrange +xrevrange +xinfo|stream +expire +get +set +time +del +zadd +zrevrange \
+     +publish +spublish +eval +evalsha +xadd +xtrim +xlen +xrange +xrevrange +xinfo|stream +expire +get +set +time +del +zadd +zrevrange \
      +zrangebyscore +zremrangebyrank +zremrangebyscore +pexpireat +ping +hello +cluster|nodes",
     "backend on >secret ~workspace:* ~{workspace:* &workspace:* -@all +spublish +eval +evalsha +fcall +xadd +xtrim +xlen +xrange \
      +xrevrange +expire +get +set",

@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod lifecycle;
 mod names;
+mod nodes;
 mod openapi;
 mod outages;
 mod pages;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use tokio_util::codec::Decoder as _;
 
+use tidings::nodes::NodeQuestion;
 use tidings_auth::control::ControlCommand;
 use tidings_embedded::request::{Request, RequestDecoder};
 use tidings_event::EntryId;
@@ -105,4 +106,13 @@ pub fn control_command(data: &[u8]) {
     }
     assert!(command.stored_for() >= command.ban.unwrap_or_default());
     assert_eq!(ControlCommand::parse(data), Ok(command));
+}
+
+/// A question to all nodes: a parsed one has a message of its own, which is the same question.
+pub fn node_question(data: &[u8]) {
+    let Ok(question) = NodeQuestion::parse(data) else { return };
+    let message = question.message();
+    assert!(NodeQuestion::is_question(&message), "{message:?}");
+    assert_eq!(NodeQuestion::parse(&message), Ok(question));
+    assert!(ControlCommand::parse(&message).is_err(), "{message:?}");
 }

@@ -6,7 +6,7 @@
 //! | module | input |
 //! | --- | --- |
 //! | `streams` | `Last-Event-ID`, the query, and the encoder of events |
-//! | `bus` | the envelope, the embedded bus' requests, the control commands of backends |
+//! | `bus` | the envelope, requests to the embedded bus, control commands, and questions of nodes |
 //! | `proxies` | the headers of proxies |
 //! | `access` | tokens and the places where requests carry them |
 //!
@@ -20,6 +20,6 @@ mod proxies;
 mod streams;
 
 pub use access::{token, token_places};
-pub use bus::{control_command, envelope, resp_requests};
+pub use bus::{control_command, envelope, node_question, resp_requests};
 pub use proxies::forwarded;
 pub use streams::{frame, last_event_id, query};

@@ -27,14 +27,16 @@ macro_rules! asset {
 /// The page itself.
 static PAGE: ConsoleAsset = asset!("index.html", "text/html; charset=utf-8");
 
-static ASSETS: [ConsoleAsset; 12] = [
+static ASSETS: [ConsoleAsset; 14] = [
     asset!("console.css", "text/css; charset=utf-8"),
     asset!("icon.svg", "image/svg+xml"),
     asset!("api.js", "text/javascript; charset=utf-8"),
     asset!("app.js", "text/javascript; charset=utf-8"),
     asset!("bans.js", "text/javascript; charset=utf-8"),
     asset!("dom.js", "text/javascript; charset=utf-8"),
+    asset!("explain.js", "text/javascript; charset=utf-8"),
     asset!("format.js", "text/javascript; charset=utf-8"),
+    asset!("nodes.js", "text/javascript; charset=utf-8"),
     asset!("overview.js", "text/javascript; charset=utf-8"),
     asset!("plot.js", "text/javascript; charset=utf-8"),
     asset!("trial.js", "text/javascript; charset=utf-8"),

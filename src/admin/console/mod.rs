@@ -12,6 +12,7 @@
 //! | [`conditions`] | the warnings about the node as it is |
 //! | [`workspaces`], [`workspace`] | the list of workspaces, and one of them |
 //! | [`control`], [`mod@bans`] | disconnects and bans; the list of bans |
+//! | [`mod@nodes`] | the list of nodes, the trace of an event, the explanation of a client |
 //! | [`trial`] | a stream and a publication from the page |
 //! | [`reply`] | responses |
 //!
@@ -29,6 +30,7 @@ mod feed;
 mod figures;
 mod gate;
 mod history;
+mod nodes;
 mod reasons;
 mod reply;
 mod routes;
@@ -48,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::node::Node;
 use crate::http::{BodyReceiver, Hosts, PublishHandler};
+use crate::nodes::QuestionResponder;
 use crate::telemetry::RecentLines;
 use tidings_auth::jwt::TokenMethod;
 use tidings_bus::Bus;
@@ -75,6 +78,9 @@ const WORKSPACE_READS: usize = 2;
 /// The events that the console reads from logs at a time, at most.
 pub const CONSOLE_READS_MAX: usize = WORKSPACE_READS * workspace::EVENTS_MAX;
 
+/// Questions to all nodes at a time.
+const QUESTIONS: usize = 4;
+
 /// The settings of the console.
 #[derive(Debug)]
 pub struct ConsoleSettings {
@@ -98,6 +104,8 @@ pub struct ConsoleSettings {
     pub memory: (usize, Option<usize>),
     /// The reasons for which the node counts refusals.
     pub refusals: Vec<&'static str>,
+    /// Whether the app decides about clients.
+    pub forward: bool,
 }
 
 /// How a client reaches the node; without secrets.
@@ -138,6 +146,8 @@ pub struct ConsoleParts {
     pub lines: RecentLines,
     /// The admin token.
     pub token: Arc<AdminToken>,
+    /// Replies to questions about the node.
+    pub responder: Arc<QuestionResponder>,
     /// Checks the tokens of clients; `None` if tokens are no method.
     pub tokens: Option<Arc<TokenMethod>>,
 }
@@ -155,6 +165,7 @@ pub struct Console {
     feed: OverviewFeed,
     survey: WorkspaceSurvey,
     reads: Semaphore,
+    questions: Semaphore,
 }
 
 impl Console {
@@ -172,6 +183,7 @@ impl Console {
             feed: OverviewFeed::new(),
             survey: WorkspaceSurvey::default(),
             reads: Semaphore::new(WORKSPACE_READS),
+            questions: Semaphore::new(QUESTIONS),
         }
     }
 

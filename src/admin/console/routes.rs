@@ -24,12 +24,13 @@ use crate::http::api::routes::request_context;
 use crate::http::request::path;
 use crate::http::request::request_context::RequestContext;
 use crate::http::response::refusal::{LoggedRequest, RequestKind};
+use tidings_auth::jwt::token::TOKEN_BYTES_MAX;
 use tidings_event::workspace::WorkspaceId;
 use tidings_metrics::SignInOutcome;
 
 /// All paths of the console with their methods, for the page of the docs. The segments
 /// `{workspace}` and `{file}` are any workspace id and any file. An id may have `=` in front.
-pub const CONSOLE_PATHS: [(&str, &str); 12] = [
+pub const CONSOLE_PATHS: [(&str, &str); 15] = [
     ("/", "GET, HEAD"),
     ("/console/{file}", "GET, HEAD"),
     ("/enter", "GET"),
@@ -40,12 +41,18 @@ pub const CONSOLE_PATHS: [(&str, &str); 12] = [
     ("/api/console/workspaces/{workspace}", "GET"),
     ("/api/console/workspaces/{workspace}/events", "GET"),
     ("/api/console/bans", "GET"),
+    ("/api/console/nodes", "GET"),
+    ("/api/console/trace", "GET"),
+    ("/api/console/explain", "POST"),
     ("/api/console/publish", "POST"),
     ("/api/console/disconnect", "POST"),
 ];
 
 /// The bytes of a body besides those of a payload.
 const BODY_BYTES: usize = 8 * 1024;
+
+/// The bytes of a body with a token: the longest token, and the other texts.
+const EXPLAIN_BYTES: usize = TOKEN_BYTES_MAX + BODY_BYTES;
 
 /// A path of the console.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +66,9 @@ enum ConsolePath<'a> {
     Workspace(&'a str),
     Events(&'a str),
     Bans,
+    Nodes,
+    Trace,
+    Explain,
     Publish,
     Disconnect,
 }
@@ -73,6 +83,9 @@ impl<'a> ConsolePath<'a> {
             "/api/console/stream" => Self::Stream,
             "/api/console/workspaces" => Self::Workspaces,
             "/api/console/bans" => Self::Bans,
+            "/api/console/nodes" => Self::Nodes,
+            "/api/console/trace" => Self::Trace,
+            "/api/console/explain" => Self::Explain,
             "/api/console/publish" => Self::Publish,
             "/api/console/disconnect" => Self::Disconnect,
             _ => match path.strip_prefix("/api/console/workspaces/") {
@@ -91,10 +104,12 @@ impl<'a> ConsolePath<'a> {
         match self {
             Self::Asset(_) => "GET, HEAD",
             Self::Session => "POST, DELETE",
-            Self::Publish | Self::Disconnect => "POST",
+            Self::Publish | Self::Disconnect | Self::Explain => "POST",
             Self::Enter
             | Self::Node
             | Self::Stream
+            | Self::Nodes
+            | Self::Trace
             | Self::Workspaces
             | Self::Bans
             | Self::Workspace(_)
@@ -178,6 +193,12 @@ impl Console {
             ConsolePath::Bans => self.bans().await,
             ConsolePath::Workspace(segment) => self.workspace(&id(segment)?, &request.query).await,
             ConsolePath::Events(segment) => self.open_stream(&id(segment)?, request, credential),
+            ConsolePath::Nodes => self.nodes().await,
+            ConsolePath::Trace => self.trace(&request.query).await,
+            ConsolePath::Explain => {
+                let body = self.body(&request, body, EXPLAIN_BYTES).await?;
+                self.explain(body).await
+            }
             ConsolePath::Publish => {
                 let body = self.body(&request, body, self.settings.event_bytes + BODY_BYTES).await?;
                 self.publish(body).await

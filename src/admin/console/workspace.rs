@@ -10,10 +10,11 @@ use warp::reply::Response;
 use super::Console;
 use super::reply;
 use crate::http::Problem;
-use tidings_delivery::{StreamList, StreamPhase, StreamReport, StreamWriter};
+use crate::nodes::StreamRow;
+use tidings_delivery::StreamList;
 use tidings_event::log::{LogEntry, LogFigures, Span};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Audience, ConnectionId, EntryId, Frame, UserId, frame};
+use tidings_event::{Audience, EntryId, Frame, frame};
 
 /// The events of a response.
 pub(super) const EVENTS_MAX: usize = 50;
@@ -162,7 +163,7 @@ impl Console {
             "payloads": self.settings.payloads,
             "events": join(&entries, &frames, shown),
             "streamCount": streams.count,
-            "streams": streams.streams.iter().map(|stream| stream_document(stream, shown)).collect::<Vec<_>>(),
+            "streams": streams.streams.iter().map(|stream| StreamRow::new(stream, shown.payloads)).collect::<Vec<_>>(),
         })))
     }
 
@@ -212,31 +213,6 @@ fn log_document(figures: LogFigures) -> Value {
         "oldestMs": at(oldest),
         "newest": id(newest),
         "newestMs": at(newest),
-    })
-}
-
-fn stream_document(stream: &StreamReport, shown: Shown) -> Value {
-    json!({
-        "connection": ConnectionId::to_string(&stream.connection),
-        "user": stream.user.as_ref().map(UserId::as_str),
-        "address": stream.address.to_string(),
-        "client": stream.client.to_string(),
-        "seconds": stream.age.as_secs(),
-        "position": stream.position.map(|position| position.to_string()),
-        "eventsBehind": stream.events_behind,
-        "bytesBehind": stream.bytes_behind,
-        "events": stream.events,
-        "bytes": stream.bytes,
-        "writer": match stream.writer {
-            StreamWriter::Engine => "engine",
-            StreamWriter::Body => "HTTP server",
-        },
-        "phase": match stream.phase {
-            StreamPhase::CatchingUp => "catching up",
-            StreamPhase::Following => "following",
-            StreamPhase::Ending => "ending",
-        },
-        "types": stream.types.as_ref().filter(|_| shown.payloads),
     })
 }
 

@@ -90,7 +90,7 @@ fn line(mark: &str, text: &str) {
 }
 
 /// The token on standard input: at most the longest one, and a byte that shows a longer one.
-fn standard_input() -> Result<String, CommandFailure> {
+pub(in crate::cli) fn standard_input() -> Result<String, CommandFailure> {
     let mut text = String::new();
     std::io::stdin().take(TOKEN_BYTES_MAX as u64 + 64).read_to_string(&mut text).map_err(|error| {
         CommandFailure::Failed(format!("cannot read the token from standard input: {error}"))

@@ -6,6 +6,7 @@ mod new;
 use clap::{Args, Subcommand};
 
 use super::{CommandFailure, GlobalOptions};
+pub(super) use explain::standard_input;
 
 /// Arguments of `tidings token`.
 #[derive(Debug, Args)]

@@ -7,6 +7,9 @@ use warp::reply::Response;
 use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
 
+/// The name of the event of a log line. A layer of the log remembers these lines.
+pub const REFUSAL_EVENT: &str = "request rejected";
+
 /// The reason for which a response rejects its request; an extension of the response. It has texts
 /// of the node, and ids that the node has checked, but nothing else of the request.
 #[derive(Debug, Clone)]
@@ -72,6 +75,7 @@ impl LoggedRequest {
         let Some(Refusal { reason, check, user }) = response.extensions().get() else { return };
         // Outside of any span: the line has all fields itself.
         tracing::info!(
+            name: REFUSAL_EVENT,
             parent: None,
             request = self.kind.as_str(),
             reason,

@@ -4,6 +4,7 @@ mod access;
 mod bans;
 mod figures;
 mod first_run;
+mod nodes;
 mod page;
 mod trial;
 mod workspaces;
@@ -17,13 +18,16 @@ use crate::support::{Broker, BrokerOptions};
 const TOKEN: &str = "a token for the tests of the console";
 
 /// All paths of the API, each with a method that it takes.
-const API: [(&str, &str); 8] = [
+const API: [(&str, &str); 11] = [
     ("GET", "/api/console/node"),
     ("GET", "/api/console/stream"),
     ("GET", "/api/console/workspaces"),
     ("GET", "/api/console/workspaces/demo"),
     ("GET", "/api/console/workspaces/demo/events"),
     ("GET", "/api/console/bans"),
+    ("GET", "/api/console/nodes"),
+    ("GET", "/api/console/trace"),
+    ("POST", "/api/console/explain"),
     ("POST", "/api/console/publish"),
     ("POST", "/api/console/disconnect"),
 ];

@@ -17,7 +17,7 @@ fn click(text: &str) -> String {
 }
 
 /// Opens the console in a browser, and signs in by its form.
-async fn signed_in(options: BrokerOptions) -> (Browser, Broker) {
+pub(super) async fn signed_in(options: BrokerOptions) -> (Browser, Broker) {
     let (browser, broker) = tokio::join!(Browser::start(), Broker::start_ready(options));
     browser.open(&format!("http://{}/", broker.admin())).await;
     wait_for(&browser, "the form", "return document.querySelector('input[name=token]') !== null").await;
@@ -31,7 +31,7 @@ async fn signed_in(options: BrokerOptions) -> (Browser, Broker) {
 }
 
 /// Waits until a script returns true.
-async fn wait_for(browser: &Browser, what: &str, script: &str) {
+pub(super) async fn wait_for(browser: &Browser, what: &str, script: &str) {
     eventually(what, DEADLINE, async || browser.run(script).await == true).await;
 }
 
@@ -40,7 +40,7 @@ async fn text(browser: &Browser) -> String {
 }
 
 /// Opens a view, and waits until it has some text.
-async fn show(browser: &Browser, view: &str, expected: &str) -> String {
+pub(super) async fn show(browser: &Browser, view: &str, expected: &str) -> String {
     browser.run(&format!("location.hash = '#/{view}'")).await;
     eventually_some(&format!("{view} has {expected:?}"), DEADLINE, async || {
         Some(text(browser).await).filter(|text| text.contains(expected))
@@ -49,7 +49,7 @@ async fn show(browser: &Browser, view: &str, expected: &str) -> String {
 }
 
 /// Nothing that the page did was an error, or against its policy.
-async fn is_clean(browser: &Browser) {
+pub(super) async fn is_clean(browser: &Browser) {
     let entries = browser.console().await;
     let faults: Vec<_> = entries
         .iter()
@@ -270,6 +270,8 @@ async fn page_fits_into_a_narrow_window() {
         ("overview", "Reasons"),
         ("workspaces", &long),
         (&*format!("workspaces/{long}"), "TTTT"),
+        ("explain", "Last-Event-ID"),
+        ("nodes", "of 1 nodes"),
         ("try", "curl"),
     ];
     for (view, expected) in views {
@@ -312,9 +314,14 @@ async fn texts_have_contrast_in_both_colour_schemes() {
     for scheme in ["light", "dark"] {
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.command("Emulation.setEmulatedMedia", features).await;
-        for (view, expected) in
-            [("overview", "Reasons"), ("workspaces", "acme"), ("workspaces/acme", "durable"), ("try", "curl")]
-        {
+        for (view, expected) in [
+            ("overview", "Reasons"),
+            ("workspaces", "acme"),
+            ("workspaces/acme", "durable"),
+            ("explain", "Last-Event-ID"),
+            ("nodes", "of 1 nodes"),
+            ("try", "curl"),
+        ] {
             show(&browser, view, expected).await;
             let found = browser.run(CONTRASTS).await;
             assert_eq!(found[0], json!([]), "{scheme} {view}");

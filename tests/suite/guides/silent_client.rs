@@ -12,10 +12,18 @@ async fn every_command_of_the_page_shows_its_finding() {
     let document = Document::read("docs/guides/silent-client.md");
     let broker = Broker::start_ready(BrokerOptions::embedded()).await;
     let terminal = Terminal::beside(&broker);
-    let told = terminal.run(document.block("1. Is the node ready?", "sh")).await;
-    assert_eq!(told.trim(), r#"{"ready":true}"#);
+    let [explain, nodes, ready] = document.blocks("1. Ask the nodes about the client", "sh")[..] else {
+        panic!("three blocks")
+    };
+    assert_eq!(terminal.run(ready).await.trim(), r#"{"ready":true}"#);
+    let told = terminal.run(explain).await;
+    assert!(told.trim().lines().last().unwrap().contains("its requests do not reach a node"), "{told}");
+    let told = terminal.run(nodes).await;
+    assert!(told.contains("  ready"), "{told}");
+    let told = terminal.run(document.block("2. Follow one event", "sh")).await;
+    assert!(told.contains("does not hold the workspace"), "{told}");
 
-    let steps = document.blocks("2. Does the event reach the bus?", "sh");
+    let steps = document.blocks("3. Does the event reach the bus?", "sh");
     let [tail, publish, channels, history, metrics] = steps[..] else { panic!("five blocks") };
     assert_eq!(terminal.run(channels).await.trim(), "", "no client, no channel");
     let mut tail = terminal.start(&format!("exec {tail}"));
@@ -30,7 +38,7 @@ async fn every_command_of_the_page_shows_its_finding() {
 
     let options = JWT.iter().fold(BrokerOptions::embedded(), |options, (key, value)| options.set(key, value));
     let broker = Broker::start_ready(options).await;
-    let [ask, explain] = document.blocks("3. Is the client allowed?", "sh")[..] else { panic!("two blocks") };
+    let [ask, explain] = document.blocks("4. Is the client allowed?", "sh")[..] else { panic!("two blocks") };
     for (token, status, finding) in [
         (token("u1", &["demo"], 60, &json!({})), "HTTP/1.1 200", r#""type":"connected""#),
         (token("u1", &["acme"], 60, &json!({})), "HTTP/1.1 403", r#""check":"subscribe""#),

@@ -65,7 +65,7 @@ macro_rules! targets {
 }
 
 targets! {
-    last_event_id, query, frame, envelope, resp_requests, control_command, token, token_places, forwarded
+    last_event_id, query, frame, envelope, resp_requests, control_command, node_question, token, token_places, forwarded
 }
 
 #[test]

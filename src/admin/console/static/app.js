@@ -3,7 +3,9 @@
 import { get, post, remove } from "./api.js";
 import { showBans } from "./bans.js";
 import { h, problem, setText } from "./dom.js";
+import { showExplain } from "./explain.js";
 import { counted } from "./format.js";
+import { showNodes } from "./nodes.js";
 import { showOverview } from "./overview.js";
 import { showTrial } from "./trial.js";
 import { showWorkspace } from "./workspace.js";
@@ -13,6 +15,8 @@ const VIEWS = [
   { path: "overview", name: "Overview", show: showOverview },
   { path: "workspaces", name: "Workspaces", show: showWorkspaces, showOne: showWorkspace },
   { path: "bans", name: "Bans", show: showBans },
+  { path: "explain", name: "Explain", show: showExplain, showOne: showExplain },
+  { path: "nodes", name: "Nodes", show: showNodes },
   { path: "try", name: "Try it", show: showTrial, showOne: showTrial },
 ];
 

@@ -1,0 +1,229 @@
+//! Why a client gets nothing: the checks of its token, its bans and limits, its position, and its
+//! streams on all nodes.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::inquiry::Inquiry;
+use super::question::QuestionSubject;
+use super::reply::{NodeExplanation, ReplyBody};
+use super::responder::QuestionResponder;
+use super::verdict;
+use tidings_auth::Action;
+use tidings_auth::jwt::Verifier;
+use tidings_auth::scope::Pattern;
+use tidings_bus::Bus;
+use tidings_event::workspace::WorkspaceId;
+use tidings_event::{Identity, UserId};
+
+/// The rules by which a broker checks tokens.
+#[derive(Debug, Clone, Default)]
+pub struct TokenRules {
+    /// Checks tokens; `None` if they are no method of authentication.
+    pub verifier: Option<Arc<Verifier>>,
+    /// Whether the app decides about clients.
+    pub forward: bool,
+}
+
+/// A client to explain. Only the program that explains it sees the token.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ExplainRequest {
+    /// The workspace.
+    pub workspace: String,
+    /// The user id.
+    pub user: Option<String>,
+    /// The token.
+    pub token: Option<String>,
+    /// The position after which the client continues.
+    pub last_event_id: Option<String>,
+}
+
+impl std::fmt::Debug for ExplainRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the token.
+        f.debug_struct("ExplainRequest").field("workspace", &self.workspace).finish_non_exhaustive()
+    }
+}
+
+/// The explanation of a client.
+#[derive(Debug, Clone, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientExplanation {
+    /// The workspace.
+    pub workspace: String,
+    /// The user: that of the token, or the named one.
+    pub user: Option<String>,
+    /// The checks of the token, if there is one.
+    pub token: Option<TokenVerdict>,
+    /// What this kind of authentication leaves open.
+    pub note: Option<String>,
+    /// The position after which the client continues.
+    pub last_event_id: Option<String>,
+    /// The nodes.
+    pub nodes: Vec<ExplainedNode>,
+    /// The nodes that announce themselves and did not reply within a second.
+    pub silent: Vec<String>,
+    /// The members of the sets that are no announcement or reply, or exceed a limit.
+    pub unreadable: usize,
+    /// The error of the bus, if it could not be asked.
+    pub error: Option<String>,
+    /// The sentence that says why the client gets nothing, or that it is served.
+    pub verdict: String,
+}
+
+/// The checks of a token.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenVerdict {
+    /// Whether the token permits the stream.
+    pub permitted: bool,
+    /// The checks, in order.
+    pub checks: Vec<TokenCheck>,
+    /// The name of the check that refuses it.
+    pub refused_by: Option<String>,
+    /// The text of the refusal.
+    pub refusal: Option<String>,
+}
+
+/// One check of a token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenCheck {
+    /// The name of the check.
+    pub check: String,
+    /// What it looked at.
+    pub seen: String,
+    /// The fault; `None` if it passed.
+    pub fault: Option<String>,
+}
+
+/// The reply of one node.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExplainedNode {
+    /// The id of the node.
+    pub node: String,
+    /// Its reply.
+    #[serde(flatten)]
+    pub reply: NodeExplanation,
+}
+
+/// The reason for which a request cannot be explained.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ExplainError(String);
+
+/// Explains a client. Opens no stream and uses up no ticket.
+///
+/// Returns within three seconds, and the time of the token's keys. Cancellation safe.
+///
+/// # Errors
+///
+/// Returns the part of the request that is not valid.
+pub async fn explain(
+    bus: &dyn Bus,
+    own: Option<&QuestionResponder>,
+    rules: &TokenRules,
+    request: &ExplainRequest,
+) -> Result<ClientExplanation, ExplainError> {
+    let workspace =
+        WorkspaceId::parse(&request.workspace).map_err(|error| ExplainError(error.to_string()))?;
+    let named = request.user.as_deref().filter(|user| !user.is_empty()).map(UserId::parse).transpose();
+    let named = named.map_err(|error| ExplainError(format!("user: {error}")))?;
+    let token = request.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
+    let (token, identity) = match (token, &rules.verifier) {
+        (Some(token), Some(verifier)) => {
+            let (verdict, identity) = check(verifier, token, &workspace).await;
+            (Some(verdict), identity)
+        }
+        _ => (None, Identity::default()),
+    };
+    let note = note(rules, request.token.is_some(), named.as_ref(), &identity);
+    let user = identity.user.or(named);
+    let after = request.last_event_id.clone().filter(|id| !id.is_empty());
+    let subject = QuestionSubject::Explain {
+        workspace: workspace.clone(),
+        user: user.clone(),
+        token: identity.token,
+        after: after.clone(),
+    };
+    let inquiry = Inquiry::ask(bus, subject, own).await;
+    let nodes = inquiry.replies.into_iter().filter_map(|reply| match reply.body {
+        ReplyBody::Explain(body) => Some(ExplainedNode { node: reply.node, reply: body }),
+        _ => None,
+    });
+    let mut explanation = ClientExplanation {
+        workspace: workspace.to_string(),
+        user: user.map(|user| user.as_str().to_owned()),
+        token,
+        note,
+        last_event_id: after,
+        nodes: nodes.collect(),
+        silent: inquiry.silent,
+        unreadable: inquiry.unreadable,
+        error: inquiry.error,
+        verdict: String::new(),
+    };
+    explanation.verdict = verdict::of(&explanation);
+    Ok(explanation)
+}
+
+/// Says what the method of authentication leaves open.
+fn note(rules: &TokenRules, has_token: bool, named: Option<&UserId>, identity: &Identity) -> Option<String> {
+    if let (Some(named), Some(user)) = (named, &identity.user)
+        && named != user
+    {
+        return Some(
+            "The token is of another user than the named one: the user of the token counts.".to_owned(),
+        );
+    }
+    match (&rules.verifier, rules.forward) {
+        (None, true) => {
+            Some("The app decides about clients (auth.mode forward), so no token is checked here.".to_owned())
+        }
+        (Some(_), true) => {
+            Some("The app decides about a client whose token is refused (auth.mode).".to_owned())
+        }
+        (None, false) if has_token => Some(
+            "Tokens are no method of authentication here (auth.mode), so the token is not checked."
+                .to_owned(),
+        ),
+        _ => None,
+    }
+}
+
+/// Checks a token step by step. Returns its user and id too, if the token is valid.
+async fn check(verifier: &Verifier, token: &str, workspace: &WorkspaceId) -> (TokenVerdict, Identity) {
+    let explained = verifier.explain(token).await;
+    let mut verdict = TokenVerdict::default();
+    for step in explained.steps {
+        verdict.checks.push(TokenCheck {
+            check: step.reason.as_str().to_owned(),
+            seen: step.seen,
+            fault: step.result.err().map(|denial| denial.to_string()),
+        });
+    }
+    let verified = match explained.outcome {
+        Ok(verified) => verified,
+        Err(denial) => {
+            verdict.refused_by = Some(denial.reason.as_str().to_owned());
+            verdict.refusal = Some(denial.to_string());
+            return (verdict, Identity::default());
+        }
+    };
+    verdict.permitted = verified.scope.permits(Action::Subscribe, workspace);
+    let patterns: Vec<&str> = verified.scope.subscribe.iter().map(Pattern::as_str).collect();
+    let fault = format!("the token does not permit reading {workspace}");
+    if !verdict.permitted {
+        verdict.refused_by = Some("subscribe".to_owned());
+        verdict.refusal = Some(fault.clone());
+    }
+    verdict.checks.push(TokenCheck {
+        check: "subscribe".to_owned(),
+        seen: format!("{patterns:?}"),
+        fault: (!verdict.permitted).then_some(fault),
+    });
+    (verdict, verified.identity)
+}

@@ -1,0 +1,34 @@
+//! Nodes that know of each other: their announcements, and questions to all of them.
+//!
+//! | part | contents |
+//! | --- | --- |
+//! | [`question`] | the form of a question on the control channel |
+//! | [`reply`] | the form of an announcement and of a reply |
+//! | [`announcer`] | announces this node in the store of the bus |
+//! | [`responder`] | replies to questions about this node |
+//! | [`inquiry`] | asks all nodes, and names those that do not reply |
+//! | [`trace`], [`explain`] | what happened to an event, and why a client gets nothing |
+//! | [`verdict`] | the sentence at the end of an explanation |
+//!
+//! Read first: [`NodeQuestion`], [`QuestionResponder`], [`Inquiry`].
+//!
+//! A question goes to all nodes over the control channel. Each node puts its reply into a shared
+//! set of the store, where the asker reads it. So no node needs the address of another one.
+
+mod announcer;
+
+mod explain;
+mod inquiry;
+pub mod question;
+mod reply;
+mod responder;
+mod trace;
+mod verdict;
+
+pub use announcer::NodeAnnouncer;
+pub use explain::{ClientExplanation, ExplainRequest, TokenRules, explain};
+pub use inquiry::{Inquiry, list};
+pub use question::{NodeQuestion, QuestionSubject};
+pub use reply::{NodeReply, NodeReport, ReplyBody, StreamRow};
+pub use responder::{QuestionInbox, QuestionParts, QuestionResponder};
+pub use trace::{EventTrace, TraceError, trace};

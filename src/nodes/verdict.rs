@@ -1,0 +1,184 @@
+//! The sentence at the end of an explanation. It names the first cause that explains a client
+//! without events, in the order in which a node would find it.
+
+use super::explain::{ClientExplanation, ExplainedNode};
+use super::reply::{NodeExplanation, ResumptionSource, StreamNumbers, StreamRow};
+
+/// The events that a stream may lack and still be served: a write may be under way.
+const BEHIND_USUAL: u64 = 10;
+
+/// Returns the verdict.
+pub(super) fn of(explanation: &ClientExplanation) -> String {
+    let cause = refused_token(explanation)
+        .or_else(|| banned(explanation))
+        .or_else(|| unreplied(explanation))
+        .or_else(|| served(explanation))
+        .or_else(|| not_ready(explanation))
+        .or_else(|| full(explanation))
+        .or_else(|| refused_request(explanation));
+    let mut text = cause.unwrap_or_else(|| {
+        let client = client(explanation);
+        format!(
+            "{client} has no open stream, and nothing here rejects one: its requests do not reach a node. \
+             Check the URL, the proxy and the CORS origins."
+        )
+    });
+    if let Some(reset) = reset(explanation) {
+        text.push(' ');
+        text.push_str(&reset);
+    }
+    if !explanation.silent.is_empty() {
+        text.push_str(&format!(
+            " Streams of {} are not counted, because there was no reply within a second.",
+            explanation.silent.join(", ")
+        ));
+    }
+    text
+}
+
+fn client(explanation: &ClientExplanation) -> String {
+    let workspace = &explanation.workspace;
+    match &explanation.user {
+        Some(user) => format!("User {user:?} of {workspace}"),
+        None => format!("A client of {workspace}"),
+    }
+}
+
+fn refused_token(explanation: &ClientExplanation) -> Option<String> {
+    let token = explanation.token.as_ref().filter(|token| !token.permitted)?;
+    let check = token.refused_by.as_deref().unwrap_or("token");
+    let refusal = token.refusal.as_deref().unwrap_or_default();
+    Some(format!("The client gets nothing, because the check `{check}` refuses its token: {refusal}."))
+}
+
+fn banned(explanation: &ClientExplanation) -> Option<String> {
+    let until = explanation.nodes.iter().filter_map(|node| node.reply.banned_until_ms).max()?;
+    let until = time(until);
+    Some(format!("The client gets nothing, because a ban rejects it until {until}."))
+}
+
+fn unreplied(explanation: &ClientExplanation) -> Option<String> {
+    if !explanation.nodes.is_empty() {
+        return None;
+    }
+    Some(match &explanation.error {
+        Some(error) => format!("No node could be asked: {error}."),
+        None => {
+            "No node replied, so no node serves the client, or all use another Redis or prefix.".to_owned()
+        }
+    })
+}
+
+fn served(explanation: &ClientExplanation) -> Option<String> {
+    let streams = || {
+        let of_node = |node: &'_ ExplainedNode| {
+            let id = node.node.clone();
+            node.reply.streams.iter().map(move |stream| (id.clone(), stream.clone())).collect::<Vec<_>>()
+        };
+        explanation.nodes.iter().flat_map(of_node)
+    };
+    let all: Vec<(String, StreamRow)> = streams().collect();
+    let slowest = all.iter().max_by_key(|(_, stream)| stream.events_behind.unwrap_or_default())?;
+    let client = client(explanation);
+    let number = all.len() + explanation.nodes.iter().map(|node| node.reply.left_out).sum::<usize>();
+    let is_held = |node: &ExplainedNode| !node.reply.streams.is_empty() && node.reply.confirmed != Some(true);
+    if let Some(node) = explanation.nodes.iter().find(|node| is_held(node)) {
+        let because = because(&node.reply);
+        return Some(format!(
+            "{client} has a stream on node {}, which waits for the bus and gets no events{because}.",
+            node.node
+        ));
+    }
+    let (node, stream) = slowest;
+    let lacks = stream.events_behind.unwrap_or_default();
+    if lacks > BEHIND_USUAL {
+        return Some(format!(
+            "{client} has {number} open stream(s), and stream {} on node {node} lacks {lacks} events: \
+             the client or a proxy reads them too slowly.",
+            stream.connection
+        ));
+    }
+    let filtered = all.iter().filter(|(_, stream)| stream.filtered).count();
+    if filtered > 0 {
+        return Some(format!(
+            "{client} is served: {number} stream(s) are open and have all events, and {filtered} of them ask \
+             for some event types alone."
+        ));
+    }
+    Some(format!("{client} is served: {number} stream(s) are open and have all events."))
+}
+
+fn not_ready(explanation: &ClientExplanation) -> Option<String> {
+    let mut nodes = explanation.nodes.iter();
+    let all_unready = nodes.all(|node| !node.reply.not_ready_because.is_empty());
+    let first = explanation.nodes.first().filter(|_| all_unready)?;
+    let because = because(&first.reply);
+    Some(format!("The client gets nothing, because no node that replied is ready{because}."))
+}
+
+fn because(node: &NodeExplanation) -> String {
+    node.not_ready_because.first().map_or_else(String::new, |reason| format!(": {reason}"))
+}
+
+fn full(explanation: &ClientExplanation) -> Option<String> {
+    let is_full = |open: usize, limit: usize| limit > 0 && open >= limit;
+    let limit = |node: &NodeExplanation| {
+        let (StreamNumbers { node: all, workspace, user }, limits) = (node.open, node.limits);
+        if is_full(all, limits.node) {
+            Some("limits.connections")
+        } else if is_full(workspace, limits.workspace) {
+            Some("limits.connections_per_workspace")
+        } else if is_full(user, limits.user) {
+            Some("limits.connections_per_user")
+        } else {
+            None
+        }
+    };
+    let full: Vec<_> =
+        explanation.nodes.iter().filter_map(|node| Some((node, limit(&node.reply)?))).collect();
+    let (_, limit) = full.first().filter(|_| full.len() == explanation.nodes.len())?;
+    Some(format!(
+        "The client gets nothing, because each node is at {limit}: a new stream is told to come later."
+    ))
+}
+
+fn refused_request(explanation: &ClientExplanation) -> Option<String> {
+    let refusals = explanation.nodes.iter().flat_map(|node| &node.reply.refusals);
+    let last =
+        refusals.filter(|refusal| is_of_stream(&refusal.request)).max_by_key(|refusal| refusal.at_ms)?;
+    let check = last.check.as_ref().map_or_else(String::new, |check| format!(", check `{check}`"));
+    Some(format!(
+        "{} has no open stream, and the last request for one was rejected at {} with {} ({}{check}).",
+        client(explanation),
+        time(last.at_ms),
+        last.status,
+        last.reason
+    ))
+}
+
+fn is_of_stream(request: &str) -> bool {
+    matches!(request, "stream" | "access")
+}
+
+/// Says that the position leads to a reset.
+fn reset(explanation: &ClientExplanation) -> Option<String> {
+    explanation.last_event_id.as_ref()?;
+    let resumptions: Vec<_> =
+        explanation.nodes.iter().filter_map(|node| node.reply.resumption.as_ref()).collect();
+    let reset = resumptions.iter().find(|resumption| resumption.from == ResumptionSource::Reset)?;
+    let reason = reset.reason.as_deref().unwrap_or_default();
+    let is_on_all = resumptions.iter().all(|resumption| resumption.from == ResumptionSource::Reset);
+    let place = if is_on_all { "" } else { " on some nodes" };
+    Some(format!(
+        "After its position a client gets `tidings.reset` ({reason}){place}, and has to fetch its state again."
+    ))
+}
+
+/// A time as RFC 3339.
+fn time(milliseconds: u64) -> String {
+    let milliseconds = i64::try_from(milliseconds).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(milliseconds).map(|time| format!("{time:.0}")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

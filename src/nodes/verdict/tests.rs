@@ -1,0 +1,114 @@
+use super::super::explain::TokenVerdict;
+use super::super::reply::{RefusalRow, ResumptionReport};
+use super::*;
+
+fn stream(events_behind: u64) -> StreamRow {
+    StreamRow {
+        connection: "abcdefgh.1".to_owned(),
+        user: Some("ann".to_owned()),
+        address: "127.0.0.1:1".to_owned(),
+        client: "127.0.0.1".to_owned(),
+        seconds: 1,
+        position: None,
+        events_behind: Some(events_behind),
+        bytes_behind: None,
+        writer: "engine".to_owned(),
+        phase: "following".to_owned(),
+        filtered: false,
+        types: None,
+    }
+}
+
+fn explained(nodes: Vec<NodeExplanation>) -> ClientExplanation {
+    ClientExplanation {
+        workspace: "acme".to_owned(),
+        user: Some("ann".to_owned()),
+        nodes: nodes
+            .into_iter()
+            .enumerate()
+            .map(|(number, reply)| ExplainedNode { node: format!("nodenum{number}"), reply })
+            .collect(),
+        ..ClientExplanation::default()
+    }
+}
+
+fn serving(events_behind: u64) -> NodeExplanation {
+    NodeExplanation {
+        confirmed: Some(true),
+        streams: vec![stream(events_behind)],
+        ..NodeExplanation::default()
+    }
+}
+
+/// The first cause in the order of a node is the one that the sentence names.
+#[test]
+fn verdict_names_the_first_cause() {
+    let refused = TokenVerdict {
+        refused_by: Some("expiry".to_owned()),
+        refusal: Some("the token has expired".to_owned()),
+        ..TokenVerdict::default()
+    };
+    let banned = NodeExplanation { banned_until_ms: Some(1_000), ..serving(0) };
+    let token = ClientExplanation { token: Some(refused), ..explained(vec![banned.clone()]) };
+    let texts = [
+        of(&token),
+        of(&explained(vec![banned])),
+        of(&explained(vec![])),
+        of(&explained(vec![serving(500), serving(0)])),
+        of(&explained(vec![serving(0)])),
+        of(&explained(vec![NodeExplanation { confirmed: Some(false), ..serving(0) }])),
+        of(&explained(vec![NodeExplanation::default()])),
+    ];
+    let beginnings = [
+        "The client gets nothing, because the check `expiry` refuses its token: the token has expired.",
+        "The client gets nothing, because a ban rejects it until 1970-01-01T00:00:01Z.",
+        "No node replied",
+        "User \"ann\" of acme has 2 open stream(s), and stream abcdefgh.1 on node nodenum0 lacks 500 events",
+        "User \"ann\" of acme is served: 1 stream(s) are open",
+        "User \"ann\" of acme has a stream on node nodenum0, which waits for the bus",
+        "User \"ann\" of acme has no open stream, and nothing here rejects one",
+    ];
+    for (text, beginning) in texts.iter().zip(beginnings) {
+        assert!(text.starts_with(beginning), "{text:?} begins with {beginning:?}");
+    }
+}
+
+#[test]
+fn verdict_names_limits_and_rejected_requests() {
+    let full = NodeExplanation {
+        open: StreamNumbers { node: 5, workspace: 3, user: 2 },
+        limits: StreamNumbers { node: 10, workspace: 0, user: 2 },
+        ..NodeExplanation::default()
+    };
+    assert!(of(&explained(vec![full.clone()])).contains("limits.connections_per_user"));
+    assert!(!of(&explained(vec![full, NodeExplanation::default()])).contains("limits."));
+    let refusal = |request: &str, status| RefusalRow {
+        at_ms: 1000 + u64::from(status),
+        request: request.to_owned(),
+        reason: "unauthenticated".to_owned(),
+        check: Some("expiry".to_owned()),
+        status,
+        user: None,
+        client: "::1".to_owned(),
+    };
+    let refusals = vec![refusal("publication", 403), refusal("stream", 401)];
+    let text = of(&explained(vec![NodeExplanation { refusals, ..NodeExplanation::default() }]));
+    assert!(
+        text.contains("rejected at 1970-01-01T00:00:01Z with 401 (unauthenticated, check `expiry`)"),
+        "{text}"
+    );
+}
+
+#[test]
+fn verdict_adds_the_reset_and_the_silent_nodes() {
+    let reset = ResumptionReport { from: ResumptionSource::Reset, reason: Some("trimmed".to_owned()) };
+    let resuming = NodeExplanation { resumption: Some(reset), ..serving(0) };
+    let explanation = ClientExplanation {
+        last_event_id: Some("1-0".to_owned()),
+        silent: vec!["abcdefgh".to_owned()],
+        ..explained(vec![resuming])
+    };
+    let text = of(&explanation);
+    assert!(text.contains("`tidings.reset` (trimmed), and"), "{text}");
+    assert!(text.contains("Streams of abcdefgh are not counted"), "{text}");
+}
