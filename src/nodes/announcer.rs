@@ -50,7 +50,15 @@ impl NodeAnnouncer {
             let announcement = self.responder.report().encode();
             let change =
                 SetChange { remove: self.current.clone(), add: announcement.clone(), lifetime: LIFETIME };
-            match self.bus.change_set(SharedSet::Nodes, change).await {
+            let changed = tokio::select! {
+                changed = self.bus.change_set(SharedSet::Nodes, change) => changed,
+                () = stop.cancelled() => {
+                    // The store may have it already.
+                    self.current = announcement;
+                    break;
+                }
+            };
+            match changed {
                 Ok(()) => self.current = announcement,
                 Err(error) => {
                     // The state of the bus has lines of its own.

@@ -190,6 +190,10 @@ pub struct StreamRow {
     pub events_behind: Option<u64>,
     /// The bytes that it lacks.
     pub bytes_behind: Option<u64>,
+    /// The events that were written to it.
+    pub events: u64,
+    /// The bytes that were written to it.
+    pub bytes: u64,
     /// Its writer: `engine` or `HTTP server`.
     pub writer: String,
     /// Its phase: `catching up`, `following` or `ending`.
@@ -301,6 +305,8 @@ impl StreamRow {
             position: stream.position.map(|position| position.to_string()),
             events_behind: stream.events_behind,
             bytes_behind: stream.bytes_behind,
+            events: stream.events,
+            bytes: stream.bytes,
             writer: match stream.writer {
                 StreamWriter::Engine => "engine",
                 StreamWriter::Body => "HTTP server",
@@ -332,6 +338,8 @@ mod tests {
             position: None,
             events_behind: Some(1),
             bytes_behind: None,
+            events: 0,
+            bytes: 0,
             writer: "engine".to_owned(),
             phase: "following".to_owned(),
             filtered: false,

@@ -12,6 +12,8 @@ fn stream(events_behind: u64) -> StreamRow {
         position: None,
         events_behind: Some(events_behind),
         bytes_behind: None,
+        events: 0,
+        bytes: 0,
         writer: "engine".to_owned(),
         phase: "following".to_owned(),
         filtered: false,

@@ -67,9 +67,10 @@ async fn slow_client_is_behind() {
     assert_eq!((node["written"].as_u64(), node["behind"].as_u64()), (Some(1), Some(1)), "{node}");
     let slowest = &node["slowest"][0];
     assert_eq!(slowest["connection"], *connection, "{slowest}");
-    assert!(
-        slowest["eventsBehind"].as_u64().unwrap() > 10 && slowest["bytesBehind"].as_u64().unwrap() > 50_000
-    );
+    assert!(slowest["eventsBehind"].as_u64().unwrap() > 10, "{slowest}");
+    // The HTTP server does not report the bytes that it holds.
+    let bytes = slowest["bytesBehind"].as_u64();
+    assert!(slowest["writer"] == "HTTP server" || bytes.unwrap() > 50_000, "{slowest}");
     assert_ne!(connected.json()["connectionId"], *connection);
     let text = run(&server, &["explain", "acme"]).await.success();
     assert!(text.lines().last().unwrap().contains("reads them too slowly"), "{text}");

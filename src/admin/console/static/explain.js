@@ -156,7 +156,8 @@ function clientSection(explained) {
     );
   };
   body.append(...explained.nodes.map(row));
-  const streams = explained.nodes.flatMap((node) => node.streams);
+  const lacking = (stream) => stream.eventsBehind ?? 0;
+  const streams = explained.nodes.flatMap((node) => node.streams).sort((one, other) => lacking(other) - lacking(one));
   const refusals = explained.nodes.flatMap((node) => node.refusals).sort((one, other) => other.atMs - one.atMs);
   const refusal = ({ atMs, request, client, status, reason, check }) =>
     h("li", {}, `${time(atMs)}: ${request} of ${client}, ${status} (${[reason, check].filter(Boolean).join(", ")})`);
