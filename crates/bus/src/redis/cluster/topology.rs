@@ -1,5 +1,6 @@
 //! The topology of a cluster: the primary of each slot, from the views of several servers.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::slot::SLOTS;
@@ -35,15 +36,16 @@ struct Claim {
 }
 
 impl Topology {
-    /// Joins views. For each slot the claim with the highest epoch wins. At one epoch the claim of
-    /// a server for itself wins.
+    /// Joins views. For each slot the claim with the highest epoch wins, and at one epoch that of
+    /// the server with the lowest id. Redis raises the epoch of that server when the two hear of each
+    /// other. So all nodes are at the final owner already, whichever servers they ask.
     ///
     /// A known owner whose view is missing keeps a slot against lower epochs. The other views may
     /// come from servers that a partition has left behind. A cluster that no longer lists the owner
     /// is another one.
     pub(super) fn join(views: &[TopologyView], known: Option<&Self>) -> Self {
         let mut servers = BTreeMap::new();
-        let mut slots: Vec<Option<(Claim, bool)>> = vec![None; usize::from(SLOTS)];
+        let mut slots: Vec<Option<Claim>> = vec![None; usize::from(SLOTS)];
         let mut migrating = BTreeSet::new();
         let failures = |id: &ServerId| {
             views
@@ -67,12 +69,11 @@ impl Topology {
             let current = &mut slots[usize::from(slot)];
             if !own
                 && servers.contains_key(&claim.owner)
-                && current.as_ref().is_none_or(|(current, _)| current.epoch < claim.epoch)
+                && current.as_ref().is_none_or(|current| current.epoch < claim.epoch)
             {
-                *current = Some((claim.clone(), false));
+                *current = Some(claim.clone());
             }
         }
-        let slots: Vec<_> = slots.into_iter().map(|slot| slot.map(|(claim, _)| claim)).collect();
         for myself in views.iter().filter_map(TopologyView::myself) {
             migrating.extend(myself.migrating.iter().filter(|&&slot| {
                 slots[usize::from(slot)].as_ref().is_some_and(|claim| claim.owner == myself.id)
@@ -116,13 +117,12 @@ impl Topology {
     }
 }
 
-fn claim(slots: &mut [Option<(Claim, bool)>], server: &ViewServer) {
+fn claim(slots: &mut [Option<Claim>], server: &ViewServer) {
     for slot in server.slots.iter().cloned().flatten() {
         let Some(current) = slots.get_mut(usize::from(slot)) else { continue };
-        let rank = (server.epoch, server.is_myself);
-        if current.as_ref().is_none_or(|(current, own)| rank > (current.epoch, *own)) {
-            let claim = Claim { epoch: server.epoch, owner: server.id.clone() };
-            *current = Some((claim, server.is_myself));
+        let rank = (server.epoch, Reverse(&server.id));
+        if current.as_ref().is_none_or(|current| rank > (current.epoch, Reverse(&current.owner))) {
+            *current = Some(Claim { epoch: server.epoch, owner: server.id.clone() });
         }
     }
 }
