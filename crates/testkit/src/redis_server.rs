@@ -1,5 +1,7 @@
 //! A real Redis server.
 
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -223,6 +225,25 @@ impl RedisServer {
             Duration::from_secs_f64(value.trim().parse().expect("seconds"))
         };
         seconds("used_cpu_user:") + seconds("used_cpu_sys:")
+    }
+
+    /// The append-only files, those of one data set after the other. A server begins a new data set
+    /// when it copies that of another server. Needs `append_only`, and `aof-disable-auto-gc yes` for
+    /// all but the last one.
+    pub fn data_sets(&self) -> Vec<Vec<u8>> {
+        let files = std::fs::read_dir(self.directory.file("appendonlydir")).expect("append-only files");
+        let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();
+        // `appendonly.aof.<number>.base.rdb` is before `appendonly.aof.<number>.incr.aof`.
+        paths.sort();
+        let mut data_sets: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
+        for path in paths {
+            let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+            if let Some(number) = name.split('.').nth(2).and_then(|number| number.parse().ok()) {
+                let bytes = std::fs::read(&path).expect("read an append-only file");
+                data_sets.entry(number).or_default().extend(bytes);
+            }
+        }
+        data_sets.into_values().collect()
     }
 
     fn host(&self) -> Ipv4Addr {

@@ -1,6 +1,6 @@
 //! What publishers know of a workspace's events, and what a reset says about them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use super::records::{Attempt, EntryId, Kind, Moment, Outcome, Records, Tag};
@@ -75,6 +75,8 @@ pub(super) struct Facts {
     by_entry: HashMap<EntryId, usize>,
     /// When the first acknowledged event of each life but the first began.
     lives: Vec<Moment>,
+    survivors: Option<BTreeMap<EntryId, Tag>>,
+    histories: Vec<HashSet<Tag>>,
 }
 
 impl Facts {
@@ -123,7 +125,8 @@ impl Facts {
             .collect();
         let tried =
             book.attempts.iter().map(|attempt| (attempt.tag, (attempt.kind, attempt.began))).collect();
-        Self { acknowledged, tried, by_tag, by_entry, lives }
+        let (survivors, histories) = (book.survivors.clone(), book.histories.clone());
+        Self { acknowledged, tried, by_tag, by_entry, lives, survivors, histories }
     }
 
     /// The acknowledged event of a name.
@@ -151,9 +154,21 @@ impl Facts {
         reset.from > reset.head || self.is_gone(reset.from)
     }
 
-    /// Whether the server has lost the event of a place.
+    /// Whether the server has lost the event of a place, which may have had no acknowledgement.
     pub(super) fn is_gone(&self, id: EntryId) -> bool {
-        self.at(id).and_then(|fact| fact.logged).is_some_and(|logged| logged.gone)
+        match self.at(id).and_then(|fact| fact.logged) {
+            Some(logged) => logged.gone,
+            None => {
+                id != EntryId::default()
+                    && self.survivors.as_ref().is_some_and(|survivors| !survivors.contains_key(&id))
+            }
+        }
+    }
+
+    /// Whether a log had both events at one time.
+    pub(super) fn share_history(&self, one: Tag, other: Tag) -> bool {
+        let have_both = |history: &HashSet<Tag>| history.contains(&one) && history.contains(&other);
+        self.histories.is_empty() || self.histories.iter().any(have_both)
     }
 
     /// Whether a reset says that a durable event may be missing.
@@ -161,16 +176,20 @@ impl Facts {
     /// Ids order the entries of one history of the log: a reset covers the ids after `from`, up to
     /// `head`. If the server lost the entry at `from`, or the ids of the log began again, the ids
     /// after it may begin anywhere. Then the order of publishing counts. The reset covers events
-    /// published after the event at `from` that are in the log up to `head`, or lost too.
+    /// published after the event at `from` that are in the log up to `head`, or lost too. It also
+    /// covers the events up to `head` that no log had together with the event at `from`.
     pub(super) fn covers(&self, reset: &Reset, event: &Fact, logged: Logged) -> bool {
         if event.began >= reset.at {
             return false;
         }
         let is_up_to_head = logged.id <= reset.head || logged.life < self.life_at(reset.at);
         if self.breaks(reset) {
-            let stood_at = self.at(reset.from).map_or(reset.latest, |stood_at| stood_at.began);
+            let stood = self.at(reset.from);
+            let is_later = event.began > stood.map_or(reset.latest, |stood| stood.began);
+            // Two servers may have had a log each at one time.
+            let is_elsewhere = stood.is_some_and(|stood| !self.share_history(event.tag, stood.tag));
             let is_past = logged.gone || logged.life <= reset.life && reset.from > reset.head;
-            return event.began > stood_at && (is_up_to_head || is_past);
+            return is_later && (is_up_to_head || is_past) || is_elsewhere && is_up_to_head;
         }
         let is_after_from = logged.life > reset.life || logged.life == reset.life && reset.from < logged.id;
         is_after_from && is_up_to_head

@@ -13,11 +13,13 @@
 //! | `publisher` | publishes numbered events in every way there is |
 //! | `cluster_link` | the link of a publisher to the server of its workspace in a cluster |
 //! | `client` | an EventSource that goes to another broker each time it reconnects |
+//! | `loss` | the logs of servers that have lost entries |
 //! | `setup` | brokers, publishers and clients on a Redis server or the embedded bus |
 
 mod client;
 mod cluster_link;
 mod facts;
+mod loss;
 mod publisher;
 mod records;
 mod setup;

@@ -1,6 +1,6 @@
 //! What publishers and clients of one workspace wrote down. No I/O: the verdict reads nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -144,6 +144,9 @@ pub(super) struct Records {
     /// The final log of a server that has lost acknowledged entries. `None` if no server has; then
     /// no loss has this excuse.
     pub survivors: Option<BTreeMap<EntryId, Tag>>,
+    /// What each server had in the log at one time or another, without interruption by a copy of
+    /// the log of another server. Empty if it is not known. Then all events are of one history.
+    pub histories: Vec<HashSet<Tag>>,
     /// The times in which a broker was about to be killed. Events that only one node received then
     /// may be lost.
     pub deaths: Vec<(Moment, Moment)>,

@@ -12,8 +12,9 @@ use parking_lot::Mutex;
 use redis::Value;
 
 use super::client::{Habits, LedgerClient, Route};
+use super::loss::Forgetful;
 use super::publisher::{FinalPublisher, LiveShare, Publisher, Settings, Target, Way};
-use super::records::{EntryId, Kind, Moment, Records, Tag};
+use super::records::{Kind, Moment, Records};
 use super::verdict::Verdict;
 use crate::{Broker, BrokerOptions, DEADLINE, RedisCluster, RedisOptions, RedisServer, eventually};
 
@@ -318,26 +319,22 @@ impl Setup {
     /// Ends publishing, waits until all clients have the last event, and prints and judges what was
     /// written down. Fails the test unless the ledger is clean.
     pub async fn close(self) -> Verdict {
-        self.close_with(|_| None).await
+        self.close_with(Forgetful::Nobody).await
     }
 
     /// The same where a server has lost entries that it had acknowledged: `redis` holds what there
     /// is now. Its logs must not have been trimmed. See [`Records::survivors`].
     pub async fn close_after_loss(self, redis: &RedisServer) -> Verdict {
-        self.close_with(|_| Some(redis)).await
+        self.close_with(Forgetful::Server(redis)).await
     }
 
     /// The same on a cluster that has lost entries. See [`Self::close_after_loss`].
     pub async fn close_after_loss_of(self, cluster: &RedisCluster) -> Verdict {
-        let mut owners = BTreeMap::new();
-        for publisher in &self.publishers {
-            let slot = cluster.slot(&format!("workspace:{}", publisher.workspace())).await;
-            owners.insert(publisher.workspace().to_owned(), &cluster.servers[cluster.owner(slot).await]);
-        }
-        self.close_with(|workspace| owners.get(workspace).copied()).await
+        cluster.is_whole().await;
+        self.close_with(Forgetful::Cluster(cluster)).await
     }
 
-    async fn close_with<'a>(self, forgetful: impl Fn(&str) -> Option<&'a RedisServer>) -> Verdict {
+    async fn close_with(self, forgetful: Forgetful<'_>) -> Verdict {
         let presses = join_all(self.publishers.into_iter().map(Publisher::stop)).await;
         for listener in &self.listeners {
             listener.come_back();
@@ -364,13 +361,12 @@ impl Setup {
         let unreached: Vec<_> = join_all(reaching).await.into_iter().flatten().collect();
         let mut books = Vec::new();
         for (workspace, presses) in &workspaces {
-            let survivors = match forgetful(workspace) {
-                Some(redis) => Some(survivors(redis, workspace).await),
-                None => None,
-            };
+            let (survivors, histories) =
+                (forgetful.survivors(workspace).await, forgetful.histories(workspace));
             let attempts = presses.iter().flat_map(FinalPublisher::attempts).collect();
             let (deaths, may_count_as_mixed) = (self.deaths.clone(), self.may_count_as_mixed);
-            books.push(Records { attempts, traces: Vec::new(), survivors, deaths, may_count_as_mixed });
+            let traces = Vec::new();
+            books.push(Records { attempts, traces, survivors, histories, deaths, may_count_as_mixed });
         }
         let deadline = Instant::now() + LATE_RESETS;
         let mut verdict = loop {
@@ -412,21 +408,6 @@ async fn reach_all(publisher: &mut FinalPublisher, clients: &[&LedgerClient]) ->
         }
     }
     false
-}
-
-/// What a log holds, with the numbers in it.
-async fn survivors(redis: &RedisServer, workspace: &str) -> BTreeMap<EntryId, Tag> {
-    type Entry = (String, Vec<(String, String)>);
-    let key = format!("workspace:{workspace}");
-    let entries: Vec<Entry> = redis.command(&["XRANGE", &key, "-", "+"]).await;
-    let numbered = entries.into_iter().filter_map(|(id, fields)| {
-        let (_, data) = fields.into_iter().find(|(name, _)| name == "data")?;
-        let data: serde_json::Value = serde_json::from_str(&data).ok()?;
-        let publisher = usize::try_from(data["publisher"].as_u64()?).expect("a publisher's number");
-        let tag = Tag { publisher, number: data["number"].as_u64()? };
-        Some((id.parse().expect("an entry id"), tag))
-    });
-    numbered.collect()
 }
 
 /// Writes what was written down to a file in the directory that `TIDINGS_LEDGER_BOOKS` names, if it

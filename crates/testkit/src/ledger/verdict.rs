@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | was received | received |
 //! | was not, and is in the span of a reset | covered |
-//! | was not, and the server lost it before the client had a later one | rolled back |
+//! | was not, and the server lost it before the client had a later one of the same history | rolled back |
 //! | was not | lost |
 //! | was received, the server lost it, and no reset followed | lost |
 //!
@@ -130,7 +130,10 @@ impl Verdict {
     ) {
         let Fact { tag, .. } = event;
         let is_covered = || story.resets.iter().any(|reset| facts.covers(reset, event, logged));
-        let last_gone = || story.last_gone.get(&tag.publisher).copied().unwrap_or_default();
+        let has_later = || {
+            let is_later = |later: &&Tag| later.publisher == tag.publisher && later.number > tag.number;
+            story.gone.iter().filter(is_later).any(|later| facts.share_history(*tag, *later))
+        };
         match (story.received.get(tag), logged.gone) {
             (Some(_), false) => {}
             (Some(&(index, _)), true) => {
@@ -145,7 +148,7 @@ impl Verdict {
                 }
             }
             (None, _) if is_covered() => self.durable.covered += 1,
-            (None, true) if last_gone() < tag.number => self.durable.rolled_back += 1,
+            (None, true) if !has_later() => self.durable.rolled_back += 1,
             (None, _) => self.lose(Kind::Durable, trace, |client| {
                 format!("{client} misses {tag} at {} and was not told", logged.id)
             }),
@@ -227,8 +230,8 @@ struct Story {
     /// here began.
     progress: Vec<(Moment, Passed)>,
     resets: Vec<Reset>,
-    /// Of each publisher the greatest number received that the server has lost.
-    last_gone: HashMap<usize, u64>,
+    /// What was received and the server has lost.
+    gone: Vec<Tag>,
 }
 
 impl Story {
@@ -431,8 +434,7 @@ impl<'a> Reader<'a> {
         if let (Some(fact), Some(logged)) = (fact, acknowledged) {
             self.latest = self.latest.max(fact.began);
             if logged.gone {
-                let last = self.story.last_gone.entry(tag.publisher).or_default();
-                *last = tag.number.max(*last);
+                self.story.gone.push(tag);
             }
         }
     }

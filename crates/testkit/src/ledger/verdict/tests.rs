@@ -224,6 +224,57 @@ fn event_lost_before_any_delivery_is_rolled_back() {
     assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
 }
 
+/// A failover lost the event 4, and another one the events 5 and 6, which the client had.
+#[test]
+fn event_of_another_lost_history_is_rolled_back() {
+    let mut book = rolled_back(CLOCK_AHEAD);
+    book.traces[0].sightings.remove(4);
+    book.traces[0].sightings.insert(6, reset(6, 6, 3));
+    let history = |numbers: &[u64]| numbers.iter().copied().map(tag).collect();
+    book.histories = vec![history(&[1, 2, 3, 4]), history(&[1, 2, 3, 5, 6]), history(&[1, 2, 3, 7, 8, 9])];
+    assert_eq!(sums(&Verdict::of([&book])), [8, 0, 1, 0, 0, 0]);
+    // The server that had 4 and 5 announced both to the client's node.
+    book.histories[0].insert(tag(5));
+    assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
+}
+
+/// One server had the events 4 and 6, and another one 5 at the same time. The client was at the
+/// first one, whose events are lost.
+#[test]
+fn reset_covers_what_another_server_had_meanwhile() {
+    let mut book = rolled_back(CLOCK_AHEAD);
+    book.survivors.get_or_insert_default().insert(id(5), tag(5));
+    book.traces[0].sightings.remove(5);
+    book.traces[0].sightings.insert(6, reset(6, 6, 5));
+    let history = |numbers: &[u64]| numbers.iter().copied().map(tag).collect();
+    book.histories = vec![history(&[1, 2, 3, 4, 6]), history(&[1, 2, 3, 5, 7, 8, 9])];
+    assert_eq!(sums(&Verdict::of([&book])), [8, 1, 0, 0, 0, 0]);
+    // The first server had it too.
+    book.histories[0].insert(tag(5));
+    assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
+    // It is beyond the head.
+    book.histories[0].remove(&tag(5));
+    book.traces[0].sightings[6] = reset(6, 6, 3);
+    assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
+}
+
+/// The client was at an event without an acknowledgement, which the server lost too.
+#[test]
+fn reset_from_a_lost_event_without_an_acknowledgement_revokes_events() {
+    let mut book = rolled_back(CLOCK_AHEAD);
+    book.attempts[5].outcome = Outcome::Unknown;
+    let reset_from = |from| {
+        let (reason, head) = ("trimmed".to_owned(), EntryId(65, 0).into());
+        sighting(6, Seen::Reset { reason, from: Some(id(from).into()), head })
+    };
+    book.traces[0].sightings.insert(7, reset_from(6));
+    let verdict = Verdict::of([&book]);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    // A reset from an event that the log still has revokes none.
+    book.traces[0].sightings[7] = reset_from(3);
+    assert_eq!(Verdict::of([&book]).durable.lost, 2);
+}
+
 #[test]
 fn reset_covers_events_up_to_its_head_only() {
     for ids in [CLOCK_AHEAD, CLOCK_BEHIND] {
