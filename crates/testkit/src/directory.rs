@@ -14,7 +14,8 @@ impl Directory {
     /// Makes a directory in `/tmp`.
     #[expect(clippy::new_without_default, reason = "it writes to the disk")]
     pub fn new() -> Self {
-        Self::new_in(Path::new("/tmp"))
+        let kept = kept();
+        Self::new_in(kept.as_deref().unwrap_or(Path::new("/tmp")))
     }
 
     /// Makes a directory in another one.
@@ -43,12 +44,21 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
+        if kept().is_some() {
+            return;
+        }
         // A browser, for one, goes on tidying up for a moment after its driver is gone.
         let deadline = Instant::now() + REMOVAL_TIME_MAX;
         while std::fs::remove_dir_all(&self.0).is_err() && self.0.exists() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// The directory in which all others stay, with the logs and files of all programs, if the variable
+/// names one. A short path, as for [`Directory`].
+fn kept() -> Option<PathBuf> {
+    std::env::var_os("TIDINGS_TEST_DIRECTORIES").map(PathBuf::from)
 }
 
 /// The root of the repository.

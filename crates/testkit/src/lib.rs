@@ -47,6 +47,7 @@ pub mod redis_cluster;
 pub mod redis_server;
 pub mod sentinel;
 pub mod shard_harness;
+mod slot_claims;
 pub mod sse;
 pub mod tcp_proxy;
 pub mod test_cluster;
@@ -56,7 +57,7 @@ pub mod wait;
 
 pub use broker::{Broker, BrokerOptions};
 pub use namespace::Namespace;
-pub use redis_cluster::{ClusterNetwork, RedisCluster};
+pub use redis_cluster::{ClusterNetwork, RedisCluster, SplitEpochs};
 pub use redis_server::{RedisOptions, RedisServer};
 pub use sse::{Connect, End, Event, EventSource, SseClient};
 pub use tcp_proxy::{Flood, TcpProxy};

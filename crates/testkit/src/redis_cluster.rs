@@ -1,5 +1,6 @@
 //! A Redis Cluster: three primaries, each with a replica.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use redis::{Cmd, Pipeline, RedisResult, Value};
 use super::namespace::Namespace;
 use super::ports::Port;
 use super::redis_server::{RedisOptions, RedisServer};
+use super::slot_claims::{SlotClaims, owner_of_most};
 use super::tcp_proxy::TcpProxy;
 use super::tls::Certificates;
 use super::wait::{DEADLINE, eventually, eventually_some};
@@ -45,6 +47,15 @@ pub enum ClusterNetwork {
     Proxied,
     /// The first server is in a namespace, whose link a test can interrupt.
     FirstInside(Arc<Namespace>),
+}
+
+/// The epochs of two servers that both call themselves the primary of a shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SplitEpochs {
+    /// Both have one, unless one of them hears too early of that of the other.
+    One,
+    /// The former replica has the higher one.
+    Two,
 }
 
 /// Servers of one cluster. Server `n + 3` is the replica of server `n` at the start.
@@ -93,7 +104,7 @@ impl RedisCluster {
             cluster.servers[at].command::<String>(&["CLUSTER", "ADDSLOTSRANGE", &range[0], &range[1]]).await;
         }
         for at in 1..cluster.servers.len() {
-            cluster.meet(at).await;
+            cluster.meet(at, 0).await;
         }
         for at in 0..PRIMARIES {
             cluster.replicate(at + PRIMARIES, at).await;
@@ -117,6 +128,9 @@ impl RedisCluster {
             format!("cluster-node-timeout {NODE_TIMEOUT_MS}"),
             "cluster-replica-validity-factor 0".to_owned(),
             "repl-diskless-sync-delay 0".to_owned(),
+            // For the ledger, which reads what servers had before they lost it.
+            "aof-disable-auto-gc yes".to_owned(),
+            "rdbcompression no".to_owned(),
         ];
         let mut options = RedisOptions { append_only: true, ..RedisOptions::default() };
         let mut proxy = None;
@@ -150,15 +164,15 @@ impl RedisCluster {
         self.bus_ports.push(bus);
     }
 
-    /// Has a server know the first one, and all others by it.
-    async fn meet(&self, at: usize) {
-        let first = &self.servers[0];
+    /// Has a server know another one, and all others by it.
+    pub async fn meet(&self, at: usize, other: usize) {
+        let known = &self.servers[other];
         let port = match &self.network {
-            ClusterNetwork::Tls(_) => first.tls_port(),
-            _ => first.port(),
+            ClusterNetwork::Tls(_) => known.tls_port(),
+            _ => known.port(),
         };
-        let (host, port) = (first.address().ip().to_string(), port.to_string());
-        let bus = self.bus_ports[0].number().to_string();
+        let (host, port) = (known.address().ip().to_string(), port.to_string());
+        let bus = self.bus_ports[other].number().to_string();
         self.servers[at].command::<String>(&["CLUSTER", "MEET", &host, &port, &bus]).await;
     }
 
@@ -175,7 +189,7 @@ impl RedisCluster {
     pub async fn add_primary(&mut self) -> usize {
         self.add_server(&[], &[]).await;
         let new = self.servers.len() - 1;
-        self.meet(new).await;
+        self.meet(new, 0).await;
         let id = self.id(new).await;
         for server in &self.servers {
             eventually("the servers know the new one", DEADLINE, async || {
@@ -188,7 +202,8 @@ impl RedisCluster {
         new
     }
 
-    /// Waits until each server that responds serves all slots, and each replica is linked.
+    /// Waits until each server serves all slots, each replica is linked, and all servers name the
+    /// same owners with the same epochs.
     pub async fn is_whole(&self) {
         for server in &self.servers {
             eventually("the cluster serves all slots", FAILOVER, async || {
@@ -200,6 +215,27 @@ impl RedisCluster {
             })
             .await;
         }
+        eventually("the servers agree on the owners", FAILOVER, async || {
+            let mut agreed = None;
+            for server in &self.servers {
+                let Ok(nodes) = server.try_command::<String>(&["CLUSTER", "NODES"]).await else {
+                    return false;
+                };
+                let claims = SlotClaims::read(&nodes);
+                if *agreed.get_or_insert_with(|| claims.clone()) != claims {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+    }
+
+    /// The epoch of a primary's slots, by its own word; `None` if it has no slots.
+    pub async fn own_epoch(&self, server: usize) -> Option<u64> {
+        let id = self.id(server).await;
+        let nodes: String = self.servers[server].command(&["CLUSTER", "NODES"]).await;
+        SlotClaims::read(&nodes).epoch(&id)
     }
 
     /// The id of a server in the cluster.
@@ -228,15 +264,25 @@ impl RedisCluster {
         panic!("no server of the cluster responds");
     }
 
-    /// The server that owns a slot, by its own word. Waits until one does.
+    /// The server that owns a slot, by its own word and that of most servers that respond. Waits
+    /// until one does.
+    ///
+    /// A second failover within seconds can make a server call itself the owner that no other server
+    /// takes for it.
     pub async fn owner(&self, slot: u16) -> usize {
         eventually_some("a primary owns the slot", FAILOVER, async || {
+            let (mut claims, mut ids) = (BTreeMap::new(), Vec::new());
             for (at, server) in self.servers.iter().enumerate() {
-                if server.is_responsive().await && owns(server, slot).await {
-                    return Some(at);
+                if !server.is_responsive().await {
+                    continue;
                 }
+                let id = server.try_command::<String>(&["CLUSTER", "MYID"]).await.ok()?;
+                let nodes = server.try_command::<String>(&["CLUSTER", "NODES"]).await.ok()?;
+                claims.insert(id.clone(), SlotClaims::read(&nodes));
+                ids.push((id, at));
             }
-            None
+            let owner = owner_of_most(&claims, slot)?;
+            ids.iter().find(|(id, _)| id == owner).map(|(_, at)| *at)
         })
         .await
     }
@@ -335,6 +381,38 @@ impl RedisCluster {
         .await;
     }
 
+    /// Has the replica of a primary take over, while the two have forgotten each other for a minute.
+    /// Both call themselves the primary of the same slots, with one epoch or with two. All clients
+    /// reach both. [`Self::meet`] ends it.
+    pub async fn split(&self, primary: usize, replica: usize, epochs: SplitEpochs) {
+        let (id, replica_id) = (self.id(primary).await, self.id(replica).await);
+        let forget = |id: &str| {
+            let mut forget = redis::cmd("CLUSTER");
+            forget.arg("FORGET").arg(id);
+            forget
+        };
+        let mut links = Vec::new();
+        for at in [primary, replica] {
+            links.push(self.servers[at].connection().await.expect("a connection"));
+        }
+        let mut takeover = redis::pipe();
+        takeover.cmd("CLUSTER").arg("FAILOVER").arg("TAKEOVER").ignore();
+        takeover.add_command(forget(&id)).ignore();
+        forget(&replica_id).query_async::<()>(&mut links[0]).await.expect("forget the replica");
+        let [at_primary, at_replica] = &mut links[..] else { unreachable!("two links") };
+        // Both raise the epoch before they hear of the other's.
+        let (raised, taken) = tokio::join!(
+            async {
+                match epochs {
+                    SplitEpochs::One => redis::cmd("CLUSTER").arg("BUMPEPOCH").query_async(at_primary).await,
+                    SplitEpochs::Two => Ok(()),
+                }
+            },
+            takeover.query_async::<()>(at_replica)
+        );
+        raised.and(taken).expect("two primaries");
+    }
+
     /// Waits until a server is a primary with slots.
     pub async fn is_primary(&self, server: usize) {
         eventually("the server is a primary", FAILOVER, async || {
@@ -344,16 +422,6 @@ impl RedisCluster {
         })
         .await;
     }
-}
-
-async fn owns(server: &RedisServer, slot: u16) -> bool {
-    let Ok(nodes) = server.try_command::<String>(&["CLUSTER", "NODES"]).await else { return false };
-    let Some(myself) = nodes.lines().find(|line| line.contains("myself,master")) else { return false };
-    myself.split(' ').skip(8).filter(|field| !field.starts_with('[')).any(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let bounds = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
-        bounds.is_some_and(|(first, last)| (first..=last).contains(&slot))
-    })
 }
 
 fn set_slot(slot: u16, what: &str, id: &str) -> Cmd {
