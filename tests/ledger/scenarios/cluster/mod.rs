@@ -5,6 +5,7 @@ mod links;
 mod moves;
 mod partitions;
 mod random;
+mod two_primaries;
 
 use std::time::Duration;
 

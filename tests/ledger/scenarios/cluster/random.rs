@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use tidings_testkit::ledger::print;
+
 use super::{RECOVERY, forgetful, open, slots};
 
-/// `TIDINGS_LEDGER_SEED` repeats a run. With the seed 1 two servers call themselves
-/// the primary, see docs/delivery.md.
+/// `TIDINGS_LEDGER_SEED` repeats a run. Two forced failovers of a shard within seconds can leave a
+/// server that calls itself the primary for a moment, see docs/delivery.md. No fault strikes before
+/// the servers agree again.
 #[tokio::test]
-#[ignore = "the soak runs it: repeated failovers can leave two primaries, see docs/delivery.md"]
 async fn random_faults_of_a_cluster() {
     let seed = std::env::var("TIDINGS_LEDGER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
@@ -15,12 +17,14 @@ async fn random_faults_of_a_cluster() {
     let (mut cluster, setup) = open(&format!("cluster, random faults, seed {seed}"), forgetful()).await;
     setup.more(10).await;
     let slots = slots(&cluster, &setup).await;
-    for _ in 0..8 {
+    for round in 0..8 {
         let slot = slots[random.usize(..slots.len())];
         let owner = cluster.owner(slot).await;
         // The partner in replication of a server.
         let partner = (owner + 3) % 6;
-        match random.u8(..6) {
+        let fault = random.u8(..6);
+        print(&format!("ledger:   round {round}: fault {fault}, slot {slot} of server {owner}"));
+        match fault {
             0 | 1 => {
                 let mut to = owner;
                 while to == owner {
