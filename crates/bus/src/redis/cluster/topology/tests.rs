@@ -81,6 +81,19 @@ fn slot_migrates_until_its_owner_has_handed_it_over() {
     assert!(Topology::join(&[source, target], None).migrating.is_empty());
 }
 
+/// Only the source of a move reports it.
+#[test]
+fn slot_migrates_while_its_owner_does_not_reply() {
+    let source = view(1, vec![ViewServer { migrating: vec![5], ..server(1, 1, &[5]) }]);
+    let known = Topology::join(&[source], None);
+    let other = view(2, vec![server(1, 1, &[5]), server(2, 2, &[])]);
+    assert!(Topology::join(&[other], Some(&known)).migrating.contains(&5));
+    let moved = view(2, vec![server(1, 1, &[]), server(2, 2, &[5])]);
+    assert!(Topology::join(&[moved], Some(&known)).migrating.is_empty());
+    let replies = view(1, vec![server(1, 1, &[5])]);
+    assert!(Topology::join(&[replies], Some(&known)).migrating.is_empty());
+}
+
 /// One server alone may be disconnected itself.
 #[test]
 fn majority_of_the_views_reports_a_failed_server() {
