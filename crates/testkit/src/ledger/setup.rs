@@ -65,6 +65,8 @@ pub struct Setting {
     pub workspaces: usize,
     /// In each workspace.
     pub clients: usize,
+    /// Each second client leaves by itself after a time between these.
+    pub stay: Option<Range<Duration>>,
     pub publishers: Settings,
     pub append_only: bool,
     /// How many brokers there are.
@@ -91,6 +93,7 @@ impl Default for Setting {
         Self {
             workspaces: 2,
             clients: 3,
+            stay: None,
             publishers,
             append_only: false,
             nodes: 2,
@@ -212,7 +215,8 @@ impl Setup {
             let workspace = format!("ledger-{number}");
             for client in 0..setting.clients {
                 let route = Route::Next(client % setup.brokers.len());
-                setup.listen(client, &workspace, Habits { route, patience: None, stay: None });
+                let stay = setting.stay.clone().filter(|_| client % 2 == 1);
+                setup.listen(client, &workspace, Habits { route, patience: None, stay });
             }
             setup.publish(&workspace, &setting.publishers);
         }

@@ -16,7 +16,8 @@
 //! alike. Durable events of several publishers have to come in the order of the log; live events of
 //! several publishers have no order among them.
 //!
-//! Behind a reset a client fetches the state again, and live events begin again. A lagging node may
+//! Behind a reset a client fetches the state again, and live events begin again. So do durable events
+//! beyond the head of a reset that sends the client back. A lagging node may
 //! send events that the client has from another node, and cannot know. Without a reset they may
 //! come only once, and in order.
 
@@ -322,7 +323,12 @@ impl<'a> Reader<'a> {
                         connected: self.connected,
                     });
                     self.stood.insert(&head.text, index);
-                    // A log that was rolled back goes on from an earlier place.
+                    // A log that was rolled back goes on from an earlier place. A node that follows
+                    // another server may still have what comes after it.
+                    if head.entry < self.floor {
+                        self.greatest.clear();
+                        self.places.retain(|(id, _)| *id <= head.entry);
+                    }
                     self.floor = head.entry;
                     self.live_since_reset.clear();
                     self.greatest.values_mut().for_each(|progress| progress.any = 0);

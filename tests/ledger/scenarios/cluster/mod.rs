@@ -27,6 +27,12 @@ fn setting() -> Setting {
     Setting { workspaces: 4, clients: 2, ..Setting::default() }
 }
 
+/// The same with a third client, and the second one goes to another broker often.
+fn hopping() -> Setting {
+    let stay = Some(Duration::from_millis(200)..Duration::from_millis(1_000));
+    Setting { clients: 3, stay, ..forgetful() }
+}
+
 /// A setting for a cluster that may lose acknowledged events in a failover.
 fn forgetful() -> Setting {
     let mut setting = setting();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_testkit::ledger::print;
 
-use super::{RECOVERY, forgetful, open, slots};
+use super::{RECOVERY, hopping, open, slots};
 
 /// `TIDINGS_LEDGER_SEED` repeats a run. Two forced failovers of a shard within seconds can leave a
 /// server that calls itself the primary for a moment, see docs/delivery.md. No fault strikes before
@@ -14,7 +14,7 @@ async fn random_faults_of_a_cluster() {
     let seed = std::env::var("TIDINGS_LEDGER_SEED").ok().and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     let mut random = fastrand::Rng::with_seed(seed);
-    let (mut cluster, setup) = open(&format!("cluster, random faults, seed {seed}"), forgetful()).await;
+    let (mut cluster, setup) = open(&format!("cluster, random faults, seed {seed}"), hopping()).await;
     setup.more(10).await;
     let slots = slots(&cluster, &setup).await;
     for round in 0..8 {

@@ -6,7 +6,7 @@ use tidings_testkit::ledger::Setup;
 use tidings_testkit::{RedisCluster, SplitEpochs};
 use tokio::time::{Instant, sleep};
 
-use super::{RECOVERY, forgetful, open};
+use super::{RECOVERY, hopping, open};
 use crate::support::eventually;
 
 /// The primary of one workspace, and its replica. The replica has not the highest epoch of all
@@ -61,7 +61,7 @@ async fn end(cluster: RedisCluster, setup: Setup) {
 
 #[tokio::test]
 async fn nodes_follow_the_higher_epoch() {
-    let (cluster, setup) = open("cluster, two primaries with two epochs", forgetful()).await;
+    let (cluster, setup) = open("cluster, two primaries with two epochs", hopping()).await;
     setup.more(20).await;
     cluster.split(PAIR[0], PAIR[1], SplitEpochs::Two).await;
     nodes_follow(&cluster, &setup, PAIR[1]).await;
@@ -72,7 +72,7 @@ async fn nodes_follow_the_higher_epoch() {
 #[tokio::test]
 async fn nodes_follow_the_lower_id_at_one_epoch() {
     for _ in 0..ATTEMPTS_MAX {
-        let (cluster, setup) = open("cluster, two primaries with one epoch", forgetful()).await;
+        let (cluster, setup) = open("cluster, two primaries with one epoch", hopping()).await;
         setup.more(20).await;
         cluster.split(PAIR[0], PAIR[1], SplitEpochs::One).await;
         let epochs = [cluster.own_epoch(PAIR[0]).await, cluster.own_epoch(PAIR[1]).await];

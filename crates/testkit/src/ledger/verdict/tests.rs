@@ -258,6 +258,23 @@ fn reset_covers_what_another_server_had_meanwhile() {
     assert_eq!(sums(&Verdict::of([&book])), [8, 0, 0, 0, 0, 1]);
 }
 
+/// The client connects to a node that has lost the events 4 to 6, and then to one that has not.
+#[test]
+fn events_beyond_a_rollback_may_come_again() {
+    let mut book = whole();
+    let again = [connecting(6, 6), reset(6, 6, 3), connecting(6, 3), event(4), event(5), event(6)];
+    book.traces[0].sightings.splice(7..7, again);
+    let verdict = Verdict::of([&book]);
+    assert!(verdict.is_clean(), "{verdict:?}");
+    assert_eq!(sums(&verdict), [9, 0, 0, 0, 0, 0]);
+    // Those up to the head may not.
+    book.traces[0].sightings.insert(10, event(3));
+    assert_eq!(sums(&Verdict::of([&book])), [9, 0, 0, 1, 0, 0]);
+    // Nor may they come twice.
+    book.traces[0].sightings[10] = event(4);
+    assert_eq!(sums(&Verdict::of([&book])), [9, 0, 0, 1, 0, 0]);
+}
+
 /// The client was at an event without an acknowledgement, which the server lost too.
 #[test]
 fn reset_from_a_lost_event_without_an_acknowledgement_revokes_events() {
