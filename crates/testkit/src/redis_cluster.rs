@@ -52,7 +52,7 @@ pub enum ClusterNetwork {
 /// The epochs of two servers that both call themselves the primary of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SplitEpochs {
-    /// Both have one, unless one of them hears too early of that of the other.
+    /// Both have one, unless one of them learns too early of that of the other.
     One,
     /// The former replica has the higher one.
     Two,
@@ -267,8 +267,8 @@ impl RedisCluster {
     /// The server that owns a slot, by its own word and that of most servers that respond. Waits
     /// until one does.
     ///
-    /// A second failover within seconds can make a server call itself the owner that no other server
-    /// takes for it.
+    /// A second failover within seconds can make a server call itself the owner, while no other
+    /// server names it.
     pub async fn owner(&self, slot: u16) -> usize {
         eventually_some("a primary owns the slot", FAILOVER, async || {
             let (mut claims, mut ids) = (BTreeMap::new(), Vec::new());
@@ -381,9 +381,9 @@ impl RedisCluster {
         .await;
     }
 
-    /// Has the replica of a primary take over, while the two have forgotten each other for a minute.
-    /// Both call themselves the primary of the same slots, with one epoch or with two. All clients
-    /// reach both. [`Self::meet`] ends it.
+    /// Has the replica of a primary take over, while the two have forgotten each other for a
+    /// minute. Both call themselves the primary of the same slots, with one epoch or with two. All
+    /// clients reach both. [`Self::meet`] ends it.
     pub async fn split(&self, primary: usize, replica: usize, epochs: SplitEpochs) {
         let (id, replica_id) = (self.id(primary).await, self.id(replica).await);
         let forget = |id: &str| {
@@ -400,7 +400,7 @@ impl RedisCluster {
         takeover.add_command(forget(&id)).ignore();
         forget(&replica_id).query_async::<()>(&mut links[0]).await.expect("forget the replica");
         let [at_primary, at_replica] = &mut links[..] else { unreachable!("two links") };
-        // Both raise the epoch before they hear of the other's.
+        // Both raise the epoch before they learn of the other's.
         let (raised, taken) = tokio::join!(
             async {
                 match epochs {

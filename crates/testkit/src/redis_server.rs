@@ -227,9 +227,9 @@ impl RedisServer {
         seconds("used_cpu_user:") + seconds("used_cpu_sys:")
     }
 
-    /// The append-only files, those of one data set after the other. A server begins a new data set
-    /// when it copies that of another server. Needs `append_only`, and `aof-disable-auto-gc yes` for
-    /// all but the last one.
+    /// The append-only files, those of one data set after the other. A server begins a new data
+    /// set when it copies that of another server. Needs `append_only`, and for all but the last one
+    /// `aof-disable-auto-gc yes`.
     pub fn data_sets(&self) -> Vec<Vec<u8>> {
         let files = std::fs::read_dir(self.directory.file("appendonlydir")).expect("append-only files");
         let mut paths: Vec<_> = files.map(|file| file.expect("a file").path()).collect();

@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | was received | received |
 //! | was not, and is in the span of a reset | covered |
-//! | was not, and the server lost it before the client had a later one of the same history | rolled back |
+//! | was not, and the server lost it before the client had a later one of its log | rolled back |
 //! | was not | lost |
 //! | was received, the server lost it, and no reset followed | lost |
 //!
@@ -16,10 +16,10 @@
 //! alike. Durable events of several publishers have to come in the order of the log; live events of
 //! several publishers have no order among them.
 //!
-//! Behind a reset a client fetches the state again, and live events begin again. So do durable events
-//! beyond the head of a reset that sends the client back. A lagging node may
-//! send events that the client has from another node, and cannot know. Without a reset they may
-//! come only once, and in order.
+//! Behind a reset a client fetches the state again, and live events begin again. So do durable
+//! events beyond the head of a reset that sends the client back. A lagging node may send events
+//! that the client has from another node, and cannot know. Without a reset they may come only once,
+//! and in order.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -324,7 +324,7 @@ impl<'a> Reader<'a> {
                     });
                     self.stood.insert(&head.text, index);
                     // A log that was rolled back goes on from an earlier place. A node that follows
-                    // another server may still have what comes after it.
+                    // another server may still have the events after it.
                     if head.entry < self.floor {
                         self.greatest.clear();
                         self.places.retain(|(id, _)| *id <= head.entry);

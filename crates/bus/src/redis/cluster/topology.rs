@@ -37,8 +37,8 @@ struct Claim {
 
 impl Topology {
     /// Joins views. For each slot the claim with the highest epoch wins, and at one epoch that of
-    /// the server with the lowest id. Redis raises the epoch of that server when the two hear of each
-    /// other. So all nodes are at the final owner already, whichever servers they ask.
+    /// the server with the lowest id. Redis raises the epoch of that server when the two learn of
+    /// each other. So all nodes are at the final owner already, whichever servers they ask.
     ///
     /// A known owner whose view is missing keeps a slot against lower epochs. The other views may
     /// come from servers that a partition has left behind. A cluster that no longer lists the owner

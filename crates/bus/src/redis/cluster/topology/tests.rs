@@ -51,7 +51,7 @@ fn lower_id_owns_a_slot_at_one_epoch() {
     }
     // Without a reply of the first one, the other serves.
     assert_eq!(Topology::join(std::slice::from_ref(&second), known.as_ref()).owner(5), Some(&id(2)));
-    // It is enough that a third server names the first one: who is asked decides nothing.
+    // It is enough that a third server names the first one.
     let third = view(3, vec![server(1, 3, &[5])]);
     assert_eq!(Topology::join(&[second, third], None).owner(5), Some(&id(1)));
 }
