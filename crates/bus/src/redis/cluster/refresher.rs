@@ -44,8 +44,8 @@ pub(super) struct Refresher(Arc<RefresherInner>);
 
 struct RefresherInner {
     servers: Arc<Servers>,
-    /// The configured servers.
-    seeds: Vec<ServerPlace>,
+    /// The configured servers. They keep their links, even if the cluster has other names for them.
+    seeds: Vec<Arc<ClusterServer>>,
     poll: Duration,
     ask_timeout: Duration,
     latest: watch::Sender<Latest>,
@@ -87,14 +87,15 @@ impl Refresher {
             let info = url.reveal().into_connection_info().map_err(|_| ConnectError::ClusterAddress)?;
             match info.addr() {
                 redis::ConnectionAddr::Tcp(host, port) | redis::ConnectionAddr::TcpTls { host, port, .. } => {
-                    Ok(ServerPlace { hosts: vec![host.clone()], port: *port, is_failed: false })
+                    Ok(servers.at(&ServerPlace { hosts: vec![host.clone()], port: *port, is_failed: false }))
                 }
                 _ => Err(ConnectError::ClusterAddress),
             }
         };
+        let seeds = config.cluster.nodes.iter().map(seed).collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(RefresherInner {
             servers,
-            seeds: config.cluster.nodes.iter().map(seed).collect::<Result<_, _>>()?,
+            seeds,
             poll: config.cluster.poll_seconds.duration(),
             ask_timeout: config.ping_timeout_seconds.duration(),
             latest: watch::Sender::new(Latest::none()),
@@ -176,10 +177,10 @@ async fn round(inner: Weak<RefresherInner>) -> Result<(), Arc<str>> {
     sleep(jittered(PAUSE_MIN)).await;
     let (began, latest) = (Instant::now(), inner.latest.borrow().clone());
     let known = latest.topology;
-    let (places, others) = inner.places(known.as_deref());
+    let (primaries, others) = inner.asked(known.as_deref());
     let deadline = Instant::now() + REPLY_TIMEOUT;
-    let (mut views, mut errors) = inner.views(&places, deadline).await;
-    let is_complete = views.len() == places.len();
+    let (mut views, mut errors) = inner.views(&primaries, deadline).await;
+    let is_complete = views.len() == primaries.len();
     if !is_complete && !others.is_empty() {
         let (more, other_errors) = inner.views(&others, Instant::now() + REPLY_TIMEOUT).await;
         views.extend(more);
@@ -199,28 +200,33 @@ async fn round(inner: Weak<RefresherInner>) -> Result<(), Arc<str>> {
 
 impl RefresherInner {
     /// Returns the servers to ask: the primaries, and if one of them does not respond, others.
-    fn places(&self, known: Option<&Topology>) -> (Vec<ServerPlace>, Vec<ServerPlace>) {
+    fn asked(&self, known: Option<&Topology>) -> (Vec<Arc<ClusterServer>>, Vec<Arc<ClusterServer>>) {
         let Some(known) = known else { return (self.seeds.clone(), Vec::new()) };
         let owners = known.owners();
-        let places: Vec<_> = owners.iter().filter_map(|owner| known.servers.get(owner)).cloned().collect();
-        if places.is_empty() {
+        let primaries = owners.iter().filter_map(|owner| known.servers.get(owner));
+        let primaries: Vec<_> = primaries.map(|place| self.servers.at(place)).collect();
+        if primaries.is_empty() {
             return (self.seeds.clone(), Vec::new());
         }
         let mut others: Vec<_> = known
             .servers
             .iter()
             .filter(|(id, _)| !owners.contains(*id))
-            .map(|(_, place)| place.clone())
+            .map(|(_, place)| self.servers.at(place))
             .collect();
         fastrand::shuffle(&mut others);
         others.truncate(REPLICAS_ASKED_MAX);
         others.extend(self.seeds.iter().cloned());
-        (places, others)
+        (primaries, others)
     }
 
-    async fn views(&self, places: &[ServerPlace], deadline: Instant) -> (Vec<TopologyView>, Vec<String>) {
+    async fn views(
+        &self,
+        servers: &[Arc<ClusterServer>],
+        deadline: Instant,
+    ) -> (Vec<TopologyView>, Vec<String>) {
         let mut asking: FuturesUnordered<_> =
-            places.iter().map(|place| self.view(self.servers.at(place))).collect();
+            servers.iter().map(|server| self.view(Arc::clone(server))).collect();
         let (mut views, mut errors) = (Vec::new(), Vec::new());
         let mut until = deadline;
         while let Ok(Some(outcome)) = timeout_at(until, asking.next()).await {
@@ -252,18 +258,4 @@ impl RefresherInner {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rounds_are_frequent_for_the_time_of_a_failover() {
-        let poll = Duration::from_secs(1);
-        assert_eq!(Latest::none().interval(poll), poll);
-        let since =
-            |age: Duration| Latest { incomplete_since: Instant::now().checked_sub(age), ..Latest::none() };
-        assert_eq!(since(Duration::ZERO).interval(poll), POLL_WITHOUT_A_PRIMARY);
-        assert_eq!(since(FAILOVER_MAX).interval(poll), poll);
-        let short = Duration::from_millis(100);
-        assert_eq!(since(Duration::ZERO).interval(short), short);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Test: servers of a cluster that reply as a test says, and a handler that records its calls.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -36,6 +37,7 @@ pub(super) enum ScriptedReply {
 pub(super) struct ScriptedServer {
     pub(super) port: u16,
     received: Arc<Mutex<Vec<String>>>,
+    connections: Arc<AtomicUsize>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -48,14 +50,21 @@ impl ScriptedServer {
         let port = listener.local_addr().unwrap().port();
         let received = Arc::new(Mutex::new(Vec::new()));
         let script: Arc<Mutex<Box<Script>>> = Arc::new(Mutex::new(Box::new(script)));
-        let shared = Arc::clone(&received);
+        let (shared, connections) = (Arc::clone(&received), Arc::<AtomicUsize>::default());
+        let accepted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
-            let mut connections = tokio::task::JoinSet::new();
+            let mut served = tokio::task::JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                connections.spawn(serve(socket, Arc::clone(&script), Arc::clone(&shared)));
+                accepted.fetch_add(1, Ordering::Relaxed);
+                served.spawn(serve(socket, Arc::clone(&script), Arc::clone(&shared)));
             }
         });
-        Self { port, received, _task: AbortOnDropHandle::new(task) }
+        Self { port, received, connections, _task: AbortOnDropHandle::new(task) }
+    }
+
+    /// Returns the number of connections so far.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Returns the commands that the server has received, without those of the login.
@@ -118,11 +127,16 @@ pub(super) fn topology(epoch: u64, ranges: &[&str]) -> Arc<Topology> {
 /// The section `[redis]` of the defaults, with a server of the cluster, frequent probes, and a
 /// patience in seconds for pings and probes.
 pub(super) fn settings(port: u16, patience: f64) -> RedisConfig {
+    settings_at("127.0.0.1", port, patience)
+}
+
+/// The same with another name for the host of the server.
+pub(super) fn settings_at(host: &str, port: u16, patience: f64) -> RedisConfig {
     let defaults = include_str!("../../../../../config/default.toml");
     let file = config::File::from_str(defaults, config::FileFormat::Toml);
     let defaults = config::Config::builder()
         .add_source(file)
-        .set_override("redis.cluster.nodes", vec![format!("redis://127.0.0.1:{port}")])
+        .set_override("redis.cluster.nodes", vec![format!("redis://{host}:{port}")])
         .unwrap()
         .set_override("redis.probe_seconds", 0.01)
         .unwrap()
