@@ -20,6 +20,8 @@ use super::servers::ClusterServer;
 use super::shard::{ClusterShard, ClusterShared, ShardLinkState};
 use super::slot::slot_of;
 use super::subscriptions::{Learned, ShardSubscriptions};
+use super::topology::Topology;
+use super::view::ServerId;
 use tidings_metrics::Throttle;
 
 /// How often the node reads the logs of slots that are on the move. Their events are announced at
@@ -218,19 +220,24 @@ fn look_at_logs(shared: &ClusterShared, subscriptions: &ShardSubscriptions) {
 /// Chooses a channel for probes in a slot of the shard.
 fn choose_probe(shared: &ClusterShared, shard: &ClusterShard, subscriptions: &mut ShardSubscriptions) {
     let Some(topology) = shared.refresher.topology() else { return };
-    // A search without a result blocks the thread of the runtime.
-    if !topology.owners().contains(&shard.id) {
-        return;
-    }
     let start = fastrand::u32(..1_000_000);
     let name = |number: u32| format!("{}/{}", shared.channels.probe(), start.wrapping_add(number));
-    let is_of_shard = |name: &String| {
-        let slot = slot_of(name.as_bytes());
-        topology.owner(slot) == Some(&shard.id) && !topology.migrating.contains(&slot)
-    };
-    if let Some(channel) = (0..NAMES_MAX).map(name).find(is_of_shard) {
+    if let Some(channel) = name_of_shard(&topology, &shard.id, (0..NAMES_MAX).map(name)) {
         subscriptions.set_probe(channel);
     }
+}
+
+/// Returns the first name in a slot of the shard that is not on the move. Tries no name if the shard
+/// has no such slot, because a search without a result blocks the thread of the runtime.
+fn name_of_shard(
+    topology: &Topology,
+    shard: &ServerId,
+    mut names: impl Iterator<Item = String>,
+) -> Option<String> {
+    if !topology.has_settled_slot(shard) {
+        return None;
+    }
+    names.find(|name| topology.is_settled(slot_of(name.as_bytes()), shard))
 }
 
 /// Checks with each ping that the link for commands responds. Never ends.

@@ -102,6 +102,16 @@ impl Topology {
         Some(&self.slots.get(usize::from(slot))?.as_ref()?.owner)
     }
 
+    /// Returns whether a server owns a slot and does not hand it over.
+    pub(super) fn is_settled(&self, slot: u16, server: &ServerId) -> bool {
+        self.owner(slot) == Some(server) && !self.migrating.contains(&slot)
+    }
+
+    /// Returns whether a server owns a slot that it does not hand over.
+    pub(super) fn has_settled_slot(&self, server: &ServerId) -> bool {
+        (0..SLOTS).any(|slot| self.is_settled(slot, server))
+    }
+
     /// Returns the owners of slots that have an address.
     pub(super) fn owners(&self) -> &BTreeSet<ServerId> {
         &self.owners

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 
-use super::super::scripted::{RecordedCalls, ScriptedReply, ScriptedServer, settings, shared_with};
+use super::super::scripted::{RecordedCalls, ScriptedReply, ScriptedServer, primary, settings, shared_with};
 use super::super::topology::ServerPlace;
-use super::super::view::ServerId;
+use super::super::view::TopologyView;
 use super::*;
 
 /// Probes that never arrive are missing after this time.
@@ -114,4 +114,30 @@ fn link_to_a_replica_is_given_up() {
     assert!(check_role(&identity("replica")).is_err());
     assert!(check_role(&identity("slave")).is_err());
     assert!(check_role(&identity("master")).is_ok());
+}
+
+/// A search in vain tries 300,000 names.
+#[test]
+fn no_name_is_tried_while_all_slots_of_a_shard_move() {
+    let topology = |slots: &str| {
+        let text = primary(1, 1, 1, slots, true) + &primary(2, 2, 2, "100-16383", false);
+        Topology::join(&[TopologyView::parse(&text, "127.0.0.1").unwrap()], None)
+    };
+    let target = format!("{:040}", 2);
+    let (first, second) = (ServerId::from(format!("{:040}", 1)), ServerId::from(target.clone()));
+    let tried = std::cell::Cell::new(0);
+    let names = || {
+        (0..NAMES_MAX).map(|number| {
+            tried.set(tried.get() + 1);
+            format!("probe/{number}")
+        })
+    };
+    let moving = topology(&format!("7 [7->-{target}]"));
+    assert_eq!(name_of_shard(&moving, &first, names()), None);
+    assert_eq!(name_of_shard(&moving, &ServerId::from("no owner"), names()), None);
+    assert_eq!(tried.get(), 0);
+    assert!(name_of_shard(&moving, &second, names()).is_some());
+    let one_is_settled = topology(&format!("7-8 [7->-{target}]"));
+    let name = name_of_shard(&one_is_settled, &first, names()).unwrap();
+    assert_eq!(slot_of(name.as_bytes()), 8);
 }
