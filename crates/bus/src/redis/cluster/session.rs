@@ -227,8 +227,8 @@ fn choose_probe(shared: &ClusterShared, shard: &ClusterShard, subscriptions: &mu
     }
 }
 
-/// Returns the first name in a slot of the shard that is not on the move. Tries no name if the shard
-/// has no such slot, because a search without a result blocks the thread of the runtime.
+/// Returns the first name in a slot of the shard that is not on the move. Tries no name if the
+/// shard has no such slot, because a search without a result blocks the thread of the runtime.
 fn name_of_shard(
     topology: &Topology,
     shard: &ServerId,
