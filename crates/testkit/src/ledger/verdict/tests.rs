@@ -241,7 +241,7 @@ fn event_of_another_lost_history_is_rolled_back() {
 /// One server had the events 4 and 6, and another one 5 at the same time. The client was at the
 /// first one, whose events are lost.
 #[test]
-fn reset_covers_what_another_server_had_meanwhile() {
+fn reset_covers_events_of_another_server() {
     let mut book = rolled_back(CLOCK_AHEAD);
     book.survivors.get_or_insert_default().insert(id(5), tag(5));
     book.traces[0].sightings.remove(5);
