@@ -18,7 +18,7 @@ use super::settings::{StreamSettings, Terms};
 use super::stream_report::{BodyKey, BodyStream};
 use super::stream_stats::StreamStats;
 use super::until::{Until, millis};
-use tidings_event::spread;
+use tidings_event::{Position, spread};
 use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::{AddressPlace, CloseSignal};
 
@@ -53,6 +53,8 @@ pub struct StreamBody {
     timer: Pin<Box<Sleep>>,
     drains: bool,
     has_ended: bool,
+    /// The last poll found nothing to send, so the next event is not delayed by the client.
+    waits: bool,
 }
 
 impl StreamBody {
@@ -87,6 +89,7 @@ impl StreamBody {
             timer: Box::pin(tokio::time::sleep_until(began.into())),
             drains: false,
             has_ended: false,
+            waits: false,
         }
     }
 
@@ -113,10 +116,22 @@ impl StreamBody {
         now
     }
 
+    /// Adds the delivery time of the durable event that was just taken. An event from before the
+    /// stream is a replay, and has no delivery time.
+    fn observe_delivery(&self) {
+        if let Some(Position { entry, live: None, .. }) = self.subscriber.position() {
+            let time = self.settings.time_since(entry.milliseconds);
+            if time <= self.began.elapsed() {
+                self.settings.metrics.delivery_seconds.observe(time.as_secs_f64());
+            }
+        }
+    }
+
     fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.has_ended {
             return Poll::Ready(None);
         }
+        let waited = std::mem::take(&mut self.waits);
         loop {
             let now = self.now();
             let revoked = match self.close_signal.poll_ending(context) {
@@ -134,6 +149,9 @@ impl StreamBody {
                 StreamStep::Deliver(bytes) => {
                     self.stream.stats().events += 1;
                     self.settings.metrics.deliveries.inc();
+                    if waited {
+                        self.observe_delivery();
+                    }
                     return Poll::Ready(Some(bytes));
                 }
                 StreamStep::Heartbeat(bytes) => {
@@ -154,6 +172,7 @@ impl StreamBody {
                 self.timer.as_mut().reset(at.into());
             }
             if self.timer.as_mut().poll(context).is_pending() {
+                self.waits = true;
                 return Poll::Pending;
             }
         }

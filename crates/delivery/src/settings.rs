@@ -72,12 +72,11 @@ impl StreamSettings {
         }
     }
 
-    /// Adds the time from a durable event to now, for `/metrics`. `entered_ms` is the time in the
-    /// event's id, in milliseconds since 1970. If the clock of the bus is ahead, it counts as now.
-    pub(super) fn observe_delivery(&self, entered_ms: u64) {
+    /// Returns the time from a durable event to now. `entered_ms` is the time in the event's id, in
+    /// milliseconds since 1970. If the clock of the bus is ahead, the time is 0.
+    pub(super) fn time_since(&self, entered_ms: u64) -> Duration {
         let now = u64::try_from(self.clock.now_ms()).unwrap_or(0);
-        let time = Duration::from_millis(now.saturating_sub(entered_ms));
-        self.metrics.delivery_seconds.observe(time.as_secs_f64());
+        Duration::from_millis(now.saturating_sub(entered_ms))
     }
 
     /// Creates the last frame of a stream, which asks the client to reconnect. Alone, it is a whole

@@ -144,9 +144,10 @@ metrics! {
             unit: Some(Unit::Seconds),
             buckets: SECONDS,
             more: "It begins with the time in the event's id, by the clock of the bus. It ends when \
-                   a thread of the engine has offered the event to each of its clients. Events that \
-                   come together count once, with the time of the oldest. Streams of the HTTP \
-                   server do not count.",
+                   a thread of the engine has offered the event to each of its clients. For a stream \
+                   of the HTTP server it ends when the server takes the bytes of the event, and \
+                   each stream counts. Events that come together count once, with the time of the \
+                   oldest. Events that wait for a slow client or are replayed do not count.",
         }
 
         /// The time to publish over HTTP, in seconds.

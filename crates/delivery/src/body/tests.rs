@@ -18,6 +18,11 @@ use tidings_metrics::Metrics;
 
 /// The stream of a client of a confirmed workspace, which expires at a time of a clock.
 fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
+    counted_stream(hub, clock, expires, Arc::default())
+}
+
+/// The same, with counters.
+fn counted_stream(hub: &Hub, clock: &WallClock, expires: SystemTime, metrics: Arc<Metrics>) -> StreamBody {
     let workspace = WorkspaceId::parse("acme").unwrap();
     let open = Arc::new(StreamRegistry::new(NodeId::random(), StreamLimits::default()));
     let candidate = Candidate { workspace: workspace.clone(), identity: Identity::default() };
@@ -35,7 +40,7 @@ fn stream(hub: &Hub, clock: &WallClock, expires: SystemTime) -> StreamBody {
         drain: Drain::default(),
         schemas: None,
         clock: clock.clone(),
-        metrics: Arc::new(Metrics::new()),
+        metrics,
         bodies: Arc::default(),
     });
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
@@ -94,4 +99,40 @@ async fn expiry_follows_a_clock_that_is_set() {
     ahead.store(1900, Ordering::Relaxed);
     let Ok(part) = body.next().await.unwrap();
     assert!(String::from_utf8_lossy(&part).contains(r#""reason":"expired""#), "{part:?}");
+}
+
+/// The delivery time is that of the event for which a stream waited. Events behind it, and events
+/// from before the stream, do not count.
+#[tokio::test]
+async fn delivery_time_counts_the_event_that_a_stream_waited_for() {
+    let (hub, clock, metrics) = (hub(), WallClock::default(), Arc::new(Metrics::new()));
+    let begin = u64::try_from(clock.now_ms()).unwrap() + 1;
+    let mut body = counted_stream(&hub, &clock, clock.now() + Duration::from_secs(1800), Arc::clone(&metrics));
+    read_until(&mut body, "connected").await;
+    let mut previous = "0-0".to_owned();
+    let mut publish = |milliseconds: u64, payload: &str| {
+        let id = format!("{milliseconds}-1");
+        let envelope = format!("tidings/1 {id} {previous}\n{payload}");
+        hub.message(&WorkspaceId::parse("acme").unwrap(), envelope.into());
+        previous = id;
+    };
+    let counted = || {
+        let text = metrics.encode(tidings_metrics::TextFormat::Prometheus).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("tidings_delivery_seconds_count "));
+        line.unwrap().parse::<u64>().unwrap()
+    };
+    assert!(futures_util::poll!(body.next()).is_pending(), "no event comes");
+    publish(1, "from before the stream");
+    read_until(&mut body, "before").await;
+    assert_eq!(counted(), 0);
+
+    assert!(futures_util::poll!(body.next()).is_pending(), "no event comes");
+    publish(begin, "first");
+    publish(begin + 1, "second");
+    read_until(&mut body, "second").await;
+    assert_eq!(counted(), 1, "events that come together count once");
+
+    publish(begin + 2, "third");
+    read_until(&mut body, "third").await;
+    assert_eq!(counted(), 1, "the server did not ask for it while it waited");
 }

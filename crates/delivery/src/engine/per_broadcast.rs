@@ -95,7 +95,8 @@ impl Shard {
     fn end_pass(&mut self, index: u32, began_at: u64) {
         let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return };
         if let Some(oldest) = broadcast.end_pass() {
-            self.settings.streams.observe_delivery(oldest);
+            let streams = &self.settings.streams;
+            streams.metrics.delivery_seconds.observe(streams.time_since(oldest).as_secs_f64());
         }
         broadcast.buffer.note_offered(began_at);
         if broadcast.buffer.head() > began_at {
