@@ -9,7 +9,9 @@
 --   ARGV[4]   an idempotency key: publishing with the same key within 5 minutes does nothing and answers the first id
 --   ARGV[5]   how many bytes of payload the log keeps (16777216)
 --   ARGV[6]   who gets it, as JSON: an array of 1 to 1000 user ids. Where there are further payloads, this is for all of them, or it is
---             an array with one element for each event: such an array, or null for everybody, but not null for all. Default: everybody
+--             an array with one element for each event: such an array, or null for everybody, but not null for all. Default: everybody.
+--             Or it is an object with a trace context (W3C) of version 00 for all events, and the audience, which may be left out:
+--             {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "to": ["user-1"]}. An invalid context is ignored
 --   ARGV[7]…  further payloads
 -- Answers the event's id; the ids in order where there are further payloads. For example:
 --   redis-cli --eval scripts/publish.lua workspace:acme , '{"type":"CHANNEL_UPDATED"}'
@@ -57,10 +59,23 @@ end
 
 -- The audience of each event; nil where it is for everybody. False where the argument is none: nothing is published then.
 local events = math.max(#ARGV - 5, 1)
+local trace
+local function context(text)
+  if type(text) ~= 'string' then return nil end
+  local id, span = string.match(text, '^00%-([0-9a-f]+)%-([0-9a-f]+)%-[0-9a-f][0-9a-f]$')
+  if id and #id == 32 and #span == 16 and string.find(id, '[^0]') and string.find(span, '[^0]') then return text end
+end
 local function audiences(text)
   if text == '' then return {} end
   local is_json, users = pcall(cjson.decode, text)
   if not is_json or string.find(text, '%z') then return false end
+  if type(users) == 'table' and users.traceparent then
+    for name in pairs(users) do
+      if name ~= 'traceparent' and name ~= 'to' then return false end
+    end
+    trace, users = context(users.traceparent), users.to
+    if users == nil then return {} end
+  end
   local each, found, for_all = {}, false, audience(users)
   if type(users) ~= 'table' or not for_all and #users ~= events then return false end
   for at = 1, events do
@@ -165,6 +180,10 @@ local function publish(payload, users)
   if users then
     fields[5], fields[6] = 'to', users
     head = ' ' .. users
+  end
+  if trace then
+    fields[#fields + 1], fields[#fields + 2] = 'traceparent', trace
+    head = head .. ' traceparent=' .. trace
   end
   local id = redis.call('XADD', log, 'MAXLEN', '~', count, next_id(payload), unpack(fields))
   local message = 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use tidings_event::{Audience, EntryId};
+use tidings_event::{Audience, EntryId, TraceParent};
 
 /// Limits the events of one publication.
 pub const EVENTS_MAX: usize = 1_000;
@@ -35,19 +35,20 @@ pub struct Publication {
     /// In order, at least one.
     items: Vec<Item>,
     idempotency_key: Option<IdempotencyKey>,
+    trace: Option<TraceParent>,
 }
 
 impl Publication {
     /// Creates a publication of one event.
     #[must_use]
     pub fn one(item: impl Into<Item>) -> Self {
-        Self { items: vec![item.into()], idempotency_key: None }
+        Self { items: vec![item.into()], idempotency_key: None, trace: None }
     }
 
     /// Creates a publication of several events; returns `None` if there are none.
     #[must_use]
     pub fn several(items: Vec<Item>) -> Option<Self> {
-        (!items.is_empty()).then_some(Self { items, idempotency_key: None })
+        (!items.is_empty()).then_some(Self { items, idempotency_key: None, trace: None })
     }
 
     /// Sets the idempotency key. Within five minutes, a publication with the same key publishes
@@ -56,6 +57,19 @@ impl Publication {
     pub fn with_idempotency_key(mut self, key: Option<IdempotencyKey>) -> Self {
         self.idempotency_key = key;
         self
+    }
+
+    /// Sets the trace of all events.
+    #[must_use]
+    pub fn with_trace(mut self, trace: Option<TraceParent>) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Returns the trace of the events, if they have one.
+    #[must_use]
+    pub fn trace(&self) -> Option<TraceParent> {
+        self.trace
     }
 
     /// Returns the events, at least one, in order.

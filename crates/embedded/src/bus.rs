@@ -198,6 +198,7 @@ impl Bus for EmbeddedBus {
         let publish = Publish {
             items: publication.items().to_vec(),
             idempotency_key: publication.idempotency_key().map(|key| Bytes::from(key.as_str().to_owned())),
+            trace: publication.trace(),
             ..Publish::default()
         };
         let work = self.context.log_writer.ask(move |logs| match logs.publish(&channel, &publish) {

@@ -1,9 +1,10 @@
 //! The envelope: the message with which the publish script announces a durable event.
 //!
 //! Its form is `tidings/1 <id> <previous id> [audience] [key=value …]\n<payload>`. An event for all
-//! users has no audience. A node ignores unknown keys, so that a fleet can mix versions. Any other
-//! message is an empty message or a live payload.
+//! users has no audience. The key `traceparent` has the trace of the event. A node ignores other
+//! keys, so that a fleet can mix versions. Any other message is an empty message or a live payload.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use serde::de::IgnoredAny;
 
 use super::audience::{self, Audience};
 use super::position::EntryId;
+use super::trace_parent::TraceParent;
 
 /// The first bytes of each envelope.
 const MAGIC: &[u8] = b"tidings/1 ";
@@ -41,6 +43,8 @@ pub enum Message {
         payload: Bytes,
         /// The audience; `None` for an event for all users.
         to: Option<Arc<Audience>>,
+        /// The trace; `None` if the publisher sent none, or none that is valid.
+        trace: Option<TraceParent>,
     },
 }
 
@@ -76,9 +80,10 @@ pub fn parse(message: &Bytes) -> Result<Message, EnvelopeError> {
     }
     let (audience, fields) = split_audience(parts.next())?;
     fields.map_or(Ok(()), check_fields)?;
+    let trace = fields.and_then(trace);
     let to = audience.map(|json| Audience::parse(json.as_bytes()).map(Arc::new));
     let to = to.transpose().map_err(|_| EnvelopeError)?;
-    Ok(Message::Logged { id, previous, payload: message.slice(end + 1..), to })
+    Ok(Message::Logged { id, previous, payload: message.slice(end + 1..), to, trace })
 }
 
 /// Splits the text behind the ids into the audience, which is JSON and may contain spaces, and the
@@ -116,14 +121,36 @@ fn check_fields(fields: &str) -> Result<(), EnvelopeError> {
     }
 }
 
-/// Encodes an envelope as the publish script does.
+/// The trace among the fields. An invalid one counts as none.
+fn trace(fields: &str) -> Option<TraceParent> {
+    fields.split(' ').find_map(|field| field.strip_prefix("traceparent="))?.parse().ok()
+}
+
+/// Encodes an envelope without a trace, as the publish script does.
 #[must_use]
 pub fn encode(id: EntryId, previous: EntryId, payload: &[u8], to: Option<&Audience>) -> Bytes {
-    let mut message = match to {
-        None => format!("tidings/1 {id} {previous}\n"),
-        Some(to) => format!("tidings/1 {id} {previous} {}\n", to.as_json()),
+    encode_traced(id, previous, payload, to, None)
+}
+
+/// The same, with the trace of the event.
+#[must_use]
+pub fn encode_traced(
+    id: EntryId,
+    previous: EntryId,
+    payload: &[u8],
+    to: Option<&Audience>,
+    trace: Option<TraceParent>,
+) -> Bytes {
+    let mut head = format!("tidings/1 {id} {previous}");
+    // Writing to a text does not fail.
+    if let Some(to) = to {
+        let _ = write!(head, " {}", to.as_json());
     }
-    .into_bytes();
+    if let Some(trace) = trace {
+        let _ = write!(head, " traceparent={trace}");
+    }
+    head.push('\n');
+    let mut message = head.into_bytes();
     message.extend_from_slice(payload);
     message.into()
 }

@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor
 
 use super::audience::Audience;
 use super::control::{self, ResetReason};
+use super::event_watch::EventWatch;
 use super::position::Position;
 
 /// Limits the payload's `type`, in bytes. A longer one counts as none.
@@ -31,6 +32,8 @@ pub struct Frame {
     to: Option<Arc<Audience>>,
     plain: Bytes,
     named: OnceLock<Bytes>,
+    /// `None` for an event that is not sampled.
+    watch: Option<Arc<EventWatch>>,
 }
 
 /// The source of an event.
@@ -54,14 +57,14 @@ impl Frame {
         put_data(&mut buffer, payload);
         buffer.put_u8(b'\n');
         let origin = Origin::Application(event_type(payload));
-        Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new() }
+        Self { position, origin, to: None, plain: buffer.freeze(), named: OnceLock::new(), watch: None }
     }
 
     /// Encodes the node's event that events may be missing between `from` and this position.
     #[must_use]
     pub fn reset(reason: ResetReason, from: Option<&str>, position: Position) -> Self {
         let plain = control::reset(reason, from, &position);
-        Self { position, origin: Origin::Reset(reason), to: None, plain, named: OnceLock::new() }
+        Self { position, origin: Origin::Reset(reason), to: None, plain, named: OnceLock::new(), watch: None }
     }
 
     /// Returns the reason for which events may be missing, if this is a reset.
@@ -85,7 +88,14 @@ impl Frame {
             Origin::Application(event_type) => Origin::Application(event_type.clone()),
             Origin::Reset(reason) => Origin::Reset(*reason),
         };
-        Self { position, origin, to: self.to.clone(), plain: buffer.freeze(), named: OnceLock::new() }
+        Self {
+            position,
+            origin,
+            to: self.to.clone(),
+            plain: buffer.freeze(),
+            named: OnceLock::new(),
+            watch: None,
+        }
     }
 
     /// Returns the frame with this audience; `None` is for all users.
@@ -99,6 +109,19 @@ impl Frame {
     #[must_use]
     pub fn audience(&self) -> Option<&Audience> {
         self.to.as_deref()
+    }
+
+    /// Returns the frame with a watch of its deliveries.
+    #[must_use]
+    pub fn with_watch(mut self, watch: Option<Arc<EventWatch>>) -> Self {
+        self.watch = watch;
+        self
+    }
+
+    /// Returns the watch of a sampled event; `None` for all others.
+    #[must_use]
+    pub fn watch(&self) -> Option<&Arc<EventWatch>> {
+        self.watch.as_ref()
     }
 
     /// Returns the position of a client that has received this event.

@@ -13,6 +13,8 @@
 //! | [`identity`] | user and token ids, as data |
 //! | [`log`] | pages and spans of logs, and what a page proves |
 //! | [`QuestionId`] | the name of a question to all nodes |
+//! | [`TraceParent`] | the trace of an event, and the span of its publisher |
+//! | [`EventWatch`] | the deliveries of a sampled event on one node |
 //! | [`SchemaVersion`] | the version of the schemas of a node |
 //! | [`BusHandler`], [`DesiredSubscriptions`] | the contract between bus and hub |
 //!
@@ -28,6 +30,7 @@ pub mod control;
 mod desired_subscriptions;
 pub mod envelope;
 pub mod epoch;
+mod event_watch;
 pub mod frame;
 pub mod identity;
 mod jitter;
@@ -36,6 +39,7 @@ pub mod position;
 mod question_id;
 mod random_name;
 mod schema_version;
+mod trace_parent;
 pub mod workspace;
 
 pub use audience::{Audience, AudienceError};
@@ -43,9 +47,11 @@ pub use bus_handler::BusHandler;
 pub use connection_id::{ConnectionId, ConnectionIdError};
 pub use desired_subscriptions::{DesiredSubscriptions, SubscriptionChange};
 pub use epoch::{Epoch, EpochRecord};
+pub use event_watch::{Deliveries, EventWatch};
 pub use frame::Frame;
 pub use identity::{Identity, Keys, TokenId, TokenKey, UserId, UserKey};
 pub use jitter::spread;
 pub use position::{EntryId, LivePart, NodeId, Position};
 pub use question_id::QuestionId;
 pub use schema_version::SchemaVersion;
+pub use trace_parent::{SpanId, TraceId, TraceParent, TraceParentError};

@@ -2,13 +2,16 @@
 
 use bytes::Bytes;
 
-use crate::{EntryId, Epoch, EpochRecord};
+use crate::{EntryId, Epoch, EpochRecord, TraceParent};
 
 /// The field of an entry that holds the payload.
 pub const PAYLOAD_FIELD: &[u8] = b"data";
 
 /// The field of an entry that holds the audience. An event for all users does not have it.
 pub const AUDIENCE_FIELD: &[u8] = b"to";
+
+/// The field of an entry that holds the trace context. An event without a trace does not have it.
+pub const TRACE_FIELD: &[u8] = b"traceparent";
 
 /// The part of a log that a reader requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -89,6 +92,8 @@ pub struct LogEntry {
     /// The bytes of its field `to`, which [`Audience::parse`](crate::Audience::parse) reads; `None`
     /// for an event for all users.
     pub to: Option<Bytes>,
+    /// The trace in its field `traceparent`; `None` if the field is absent or not valid.
+    pub trace: Option<TraceParent>,
 }
 
 /// One page of a log.

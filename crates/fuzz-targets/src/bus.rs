@@ -22,22 +22,23 @@ pub fn envelope(data: &[u8]) {
     match form::parse(&message) {
         Ok(Message::LookAtLog) => assert!(data.is_empty()),
         Ok(Message::Live(payload)) => assert!(payload == data && !data.starts_with(b"tidings/1 ")),
-        Ok(Message::Logged { id, previous, payload, to }) => {
+        Ok(Message::Logged { id, previous, payload, to, trace }) => {
             assert!(previous < id, "{previous} is not before {id}");
-            let written = form::encode(id, previous, &payload, to.as_deref());
+            let written = form::encode_traced(id, previous, &payload, to.as_deref(), trace);
             // An audience has several spellings in JSON, and unknown words may follow it; the rest
             // has one.
             let head = written.split(|&byte| byte == b'\n').next().unwrap_or_default();
-            let has_words = message.strip_prefix(head).is_some_and(|rest| rest.starts_with(b" "));
+            let has_words =
+                trace.is_some() || message.strip_prefix(head).is_some_and(|rest| rest.starts_with(b" "));
             assert!(to.is_some() || has_words || written == message, "an envelope has one spelling");
-            assert_eq!(form::parse(&written), Ok(Message::Logged { id, previous, payload, to }));
+            assert_eq!(form::parse(&written), Ok(Message::Logged { id, previous, payload, to, trace }));
         }
         Err(_) => assert!(data.starts_with(b"tidings/1 ")),
     }
     let id = EntryId { milliseconds: u64::MAX, sequence: data.len() as u64 };
     let to = Audience::parse(data).ok().map(Arc::new);
     let wrapped = form::encode(id, EntryId::ZERO, data, to.as_deref());
-    let unwrapped = Message::Logged { id, previous: EntryId::ZERO, payload: message, to };
+    let unwrapped = Message::Logged { id, previous: EntryId::ZERO, payload: message, to, trace: None };
     assert_eq!(form::parse(&wrapped), Ok(unwrapped));
 }
 

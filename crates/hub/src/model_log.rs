@@ -8,7 +8,7 @@ use tidings_event::{EntryId, Epoch, EpochRecord};
 
 #[derive(Debug, Default)]
 pub(super) struct ModelLog {
-    entries: Vec<LogEntry>,
+    pub(super) entries: Vec<LogEntry>,
     /// The log has lost an entry since it began.
     torn: bool,
     pub(super) record: Option<EpochRecord>,
@@ -47,13 +47,14 @@ impl ModelLog {
         let previous = self.head();
         assert!(id > previous, "ids rise");
         let bytes = |text: &str| Bytes::from(text.to_owned());
-        self.entries.push(LogEntry { id, payload: Some(bytes(payload)), to: to.map(bytes) });
+        self.entries.push(LogEntry { id, payload: Some(bytes(payload)), to: to.map(bytes), trace: None });
         previous
     }
 
     /// Inserts an entry before all others.
     pub(super) fn append_before(&mut self, id: EntryId) {
-        self.entries.insert(0, LogEntry { id, payload: Some(Bytes::from_static(b"first")), to: None });
+        self.entries
+            .insert(0, LogEntry { id, payload: Some(Bytes::from_static(b"first")), to: None, trace: None });
     }
 
     /// Keeps the newest entries only.

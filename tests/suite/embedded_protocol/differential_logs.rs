@@ -209,6 +209,8 @@ async fn the_publish_script_and_its_function() {
         |head: &[&str], arguments: &[&str]| (0, command(&[head, &["1", "workspace:a"], arguments].concat()));
     let eval = |arguments: &[&str]| call(&["EVAL", PUBLISH_SCRIPT], arguments);
     let function = |arguments: &[&str]| call(&["FCALL", "tidings_publish"], arguments);
+    let traced = r#"{"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}"#.to_owned();
+    let traced_to = traced.replace('}', r#","to":[["u1"],null]}"#);
     let mut steps: Vec<Step> = vec![
         (1, words("SUBSCRIBE workspace:a")),
         (0, command(&["SCRIPT", "LOAD", PUBLISH_SCRIPT])),
@@ -227,6 +229,11 @@ async fn the_publish_script_and_its_function() {
         eval(&["one", "", "", "batch", "", "", "two"]),
         eval(&["one", "", "", "batch"]),
         eval(&["for everybody", "", "", "", "", ""]),
+        eval(&["traced", "", "", "", "", &traced]),
+        eval(&["one", "", "", "", "", &traced_to, "two"]),
+        function(&["invalid", "", "", "", "", r#"{"traceparent":"00-0-0-01"}"#]),
+        function(&["no text", "", "", "", "", r#"{"traceparent":7}"#]),
+        function(&["later version", "", "", "", "", &traced.replace("\"00-", "\"01-")]),
         (1, words("PING")),
         (0, words("XRANGE workspace:a - +")),
         (0, words("XLEN workspace:a")),
@@ -287,6 +294,12 @@ async fn audiences() {
         r#"["u1"] x"#,
         r#"["u1""#,
         r#"{"1":"u1"}"#,
+        r#"{"to":["u1"]}"#,
+        r#"{"traceparent":"x","To":["u1"]}"#,
+        r#"{"traceparent":"x","to":null}"#,
+        r#"{"traceparent":"x","to":[]}"#,
+        r#"{"traceparent":"x","to":["u1"]}"#,
+        r#"{"traceparent":"x"}"#,
         r#"[""]"#,
         &too_many,
         &too_long,

@@ -57,7 +57,7 @@ async fn publish(embedded: &Embedded, workspace: &WorkspaceId, payload: &str) ->
 /// The id and the id before it, of an announcement that a client received.
 fn announced(message: &str) -> (EntryId, EntryId, Bytes) {
     match envelope::parse(&Bytes::from(message.to_owned())) {
-        Ok(Message::Logged { id, previous, payload, to: None }) => (id, previous, payload),
+        Ok(Message::Logged { id, previous, payload, to: None, trace: None }) => (id, previous, payload),
         other => panic!("{other:?}"),
     }
 }

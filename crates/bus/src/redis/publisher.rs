@@ -88,7 +88,7 @@ impl Publisher {
         call.arg(script).arg(declared.len()).arg(declared).arg(payloads.next().unwrap_or_default());
         call.arg(self.retention.events).arg(self.retention.seconds.duration().as_secs().max(1));
         call.arg(publication.idempotency_key().map_or("", IdempotencyKey::as_str)).arg(self.retention.bytes);
-        call.arg(audiences(publication.items()));
+        call.arg(options(publication));
         for payload in payloads {
             call.arg(payload);
         }
@@ -113,6 +113,16 @@ pub(super) async fn send(
     let mut publish = redis::cmd("PUBLISH");
     publish.arg(channel).arg(message);
     commands.ask::<Value>(&publish).await.map(drop).map_err(|error| publish_error(&error))
+}
+
+/// Encodes the audiences and the trace for the script.
+fn options(publication: &Publication) -> String {
+    let to = audiences(publication.items());
+    match publication.trace() {
+        None => to,
+        Some(trace) if to.is_empty() => format!(r#"{{"traceparent":"{trace}"}}"#),
+        Some(trace) => format!(r#"{{"traceparent":"{trace}","to":{to}}}"#),
+    }
 }
 
 /// Encodes the audiences for the script.

@@ -13,10 +13,10 @@ use super::connect::{describe, is_temporary};
 use super::runner::CommandRunner;
 use crate::settings::RetentionConfig;
 use tidings_event::log::{
-    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogFigures, LogPage, PAYLOAD_FIELD, Span, proves,
-    proves_since,
+    AUDIENCE_FIELD, LiveMark, LogEntry, LogError, LogFigures, LogPage, PAYLOAD_FIELD, Span, TRACE_FIELD,
+    proves, proves_since,
 };
-use tidings_event::{EntryId, Epoch, EpochRecord};
+use tidings_event::{EntryId, Epoch, EpochRecord, TraceParent};
 
 /// Names the next epoch of an empty log, unless it has a name; removes the name if another program
 /// has begun the log.
@@ -364,7 +364,8 @@ fn entries(values: Vec<Value>) -> Result<Vec<LogEntry>, LogError> {
             };
             let id = std::str::from_utf8(&id).ok().and_then(|id| id.parse().ok()).ok_or_else(unexpected)?;
             let field = |name| field(&fields, name);
-            Ok(LogEntry { id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) })
+            let trace = field(TRACE_FIELD).and_then(|trace| TraceParent::from_bytes(&trace));
+            Ok(LogEntry { id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD), trace })
         })
         .collect()
 }

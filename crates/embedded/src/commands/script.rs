@@ -6,6 +6,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use redis::Script;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 use super::streams::id_reply;
 use super::{CommandOutcome, CommandStep, number, syntax_error};
@@ -17,7 +19,7 @@ use crate::pubsub::subscriber::NAME_BYTES_MAX;
 use tidings_bus::redis::NODE_KEYS;
 use tidings_bus::redis::shared_set::LIST_SET_SCRIPT;
 use tidings_bus::{Item, SetMembers};
-use tidings_event::audience;
+use tidings_event::{TraceParent, audience};
 
 /// The function of the publish script.
 const FUNCTION: &str = "tidings_publish";
@@ -142,14 +144,42 @@ fn publication(arguments: &[Bytes]) -> Result<Publish, Reply> {
         let text = format!("ERR tidings_publish: an idempotency key has at most {NAME_BYTES_MAX} bytes");
         return Err(Reply::error(text));
     }
+    let (to, trace) = option(4).map_or(Ok((None, None)), |text| options_of_events(text))?;
     let payloads = std::iter::once(payload).chain(options.get(ARGUMENTS_OF_ONE - 1..).unwrap_or_default());
     Ok(Publish {
-        items: addressed(payloads.cloned().map(Item::from).collect(), option(4))?,
+        items: addressed(payloads.cloned().map(Item::from).collect(), to.as_ref())?,
         events: option(0).map(|text| positive(text)).transpose()?,
         age: option(1).map(|text| positive(text)).transpose()?.map(|age| (age as u64).saturating_mul(1000)),
         bytes: option(3).map(|text| positive(text)).transpose()?,
         idempotency_key,
+        trace,
     })
+}
+
+/// The object that may stand in the place of the audience.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TracedAudience {
+    traceparent: serde_json::Value,
+    #[serde(default, deserialize_with = "given")]
+    to: Option<Box<RawValue>>,
+}
+
+/// Any JSON, null included: a mistake must not turn a private event into a public one.
+fn given<'de, D: Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(json).map(Some)
+}
+
+/// The audiences, if there are some, and the trace of a call. An invalid trace counts as none.
+fn options_of_events(text: &Bytes) -> Result<(Option<Bytes>, Option<TraceParent>), Reply> {
+    if !text.trim_ascii_start().starts_with(b"{") {
+        return Ok((Some(text.clone()), None));
+    }
+    let traced: TracedAudience = serde_json::from_slice(text).map_err(|_| Reply::error(BAD_AUDIENCE))?;
+    // Only version 00, as the script.
+    let trace = traced.traceparent.as_str().filter(|text| text.starts_with("00"));
+    let to = traced.to.map(|to| Bytes::from(to.get().to_owned()));
+    Ok((to, trace.and_then(|text| text.parse().ok())))
 }
 
 /// Events with their audiences.

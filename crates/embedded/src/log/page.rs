@@ -5,8 +5,10 @@ use bytes::Bytes;
 use super::entry::{ID_MAX, StreamEntry};
 use super::logs::Logs;
 use super::stream::LogStream;
-use tidings_event::log::{AUDIENCE_FIELD, LogEntry, LogPage, PAYLOAD_FIELD, Span, proves, proves_since};
-use tidings_event::{EntryId, EpochRecord};
+use tidings_event::log::{
+    AUDIENCE_FIELD, LogEntry, LogPage, PAYLOAD_FIELD, Span, TRACE_FIELD, proves, proves_since,
+};
+use tidings_event::{EntryId, EpochRecord, TraceParent};
 
 impl Logs {
     /// A part of a log, at most `count` entries. A log that does not exist has no entries. A read
@@ -83,7 +85,8 @@ fn range(stream: &LogStream, from: EntryId, to: EntryId, count: usize) -> LogPag
 
 fn log_entry(entry: &StreamEntry) -> LogEntry {
     let field = |name| entry.fields.get(name);
-    LogEntry { id: entry.id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD) }
+    let trace = field(TRACE_FIELD).and_then(|trace| TraceParent::from_bytes(&trace));
+    LogEntry { id: entry.id, payload: field(PAYLOAD_FIELD), to: field(AUDIENCE_FIELD), trace }
 }
 
 /// The lowest id beyond this one.

@@ -8,8 +8,8 @@ use super::idempotency_cache::{self, KeysFull, REMEMBERED_MILLISECONDS};
 use super::logs::{Logs, NoId};
 use super::stream::Excess;
 use tidings_bus::Item;
-use tidings_event::log::{AUDIENCE_FIELD, PAYLOAD_FIELD};
-use tidings_event::{EntryId, Epoch, EpochRecord, envelope};
+use tidings_event::log::{AUDIENCE_FIELD, PAYLOAD_FIELD, TRACE_FIELD};
+use tidings_event::{EntryId, Epoch, EpochRecord, TraceParent, envelope};
 
 /// The field of an entry that holds the sum of all payload bytes up to it, by which the script
 /// counts.
@@ -28,6 +28,8 @@ pub(crate) struct Publish {
     pub(crate) bytes: Option<usize>,
     /// Published with the same key within five minutes, it is published once.
     pub(crate) idempotency_key: Option<Bytes>,
+    /// The trace of all events.
+    pub(crate) trace: Option<TraceParent>,
 }
 
 /// The result of a publication.
@@ -71,6 +73,7 @@ impl Logs {
         let mut previous = newest_id.unwrap_or_default();
         let mut sum = newest.and_then(|entry| sum(&entry.fields)).unwrap_or(0);
         let mut messages = Vec::with_capacity(ids.len());
+        let trace_text = publish.trace.map(|trace| trace.to_string());
         for (&id, Item { payload, to }) in ids.iter().zip(&publish.items) {
             sum = sum.saturating_add(payload.len() as u64);
             let sum_text = sum.to_string();
@@ -78,8 +81,11 @@ impl Logs {
             if let Some(to) = to {
                 fields.extend([AUDIENCE_FIELD, to.as_json().as_bytes()]);
             }
+            if let Some(trace) = &trace_text {
+                fields.extend([TRACE_FIELD, trace.as_bytes()]);
+            }
             self.append(log, RequestedId::Exactly(id), Fields::new(&fields))?;
-            messages.push(envelope::encode(id, previous, payload, to.as_deref()));
+            messages.push(envelope::encode_traced(id, previous, payload, to.as_deref(), publish.trace));
             previous = id;
         }
         let age = publish.age.unwrap_or(self.idle());

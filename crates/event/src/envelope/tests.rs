@@ -12,6 +12,7 @@ fn message_is_empty_live_or_envelope() {
             previous: EntryId { milliseconds: 5, sequence: 0 },
             payload: Bytes::from_static(b"a\nb"),
             to: None,
+            trace: None,
         })
     );
 }
@@ -35,6 +36,21 @@ fn unknown_key_is_ignored() {
         assert_eq!((&*payload, previous), (&b"{}"[..], EntryId::ZERO));
         assert_eq!(to.as_deref().map(Audience::as_json), users, "{head}");
     }
+}
+
+#[test]
+fn invalid_trace_counts_as_none() {
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = |fields: &str| {
+        let message = Bytes::from(format!("tidings/1 5-1 0-0 {fields}\nx"));
+        let Ok(Message::Logged { trace, .. }) = parse(&message) else { panic!("{fields}") };
+        trace.map(|trace| trace.to_string())
+    };
+    assert_eq!(trace(&format!("traceparent={VALID}")).as_deref(), Some(VALID));
+    assert_eq!(trace(&format!("[\"a\"] a=1 traceparent={VALID} b=2")).as_deref(), Some(VALID));
+    assert_eq!(trace("traceparent=00-0-0-01"), None);
+    assert_eq!(trace("traceparent="), None);
+    assert_eq!(trace(&format!("x-traceparent={VALID}")), None);
 }
 
 #[test]
@@ -80,13 +96,15 @@ proptest! {
     fn encoded_envelope_parses_to_the_same_message(
         milliseconds in 1u64.., sequence: u64, payload: Vec<u8>,
         users in proptest::option::of(proptest::collection::vec("[^\\p{Cc}]{1,9}", 1..5)),
+        has_trace: bool,
     ) {
         let id = EntryId { milliseconds, sequence };
         let payload = Bytes::from(payload);
+        let trace = has_trace.then(|| TraceParent::begin(true));
         let to = users.map(|users| Arc::new(Audience::new(&users).unwrap()));
         prop_assert_eq!(
-            parse(&encode(id, EntryId::ZERO, &payload, to.as_deref())),
-            Ok(Message::Logged { id, previous: EntryId::ZERO, payload, to })
+            parse(&encode_traced(id, EntryId::ZERO, &payload, to.as_deref(), trace)),
+            Ok(Message::Logged { id, previous: EntryId::ZERO, payload, to, trace })
         );
     }
 

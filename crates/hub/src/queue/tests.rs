@@ -12,6 +12,7 @@ fn logged(id: u64, previous: u64) -> Message {
         previous: entry(previous),
         payload: Bytes::from_static(b"1234"),
         to: None,
+        trace: None,
     }
 }
 

@@ -49,6 +49,7 @@ impl Fixture {
             id: EntryId { milliseconds, sequence: 0 },
             payload: Some(Bytes::from_static(payload)),
             to: None,
+            trace: None,
         };
         self.check.entries(&self.workspace, &milliseconds.iter().map(entry).collect::<Vec<_>>());
     }

@@ -9,7 +9,7 @@ const PUBLIC: Shown = Shown { payloads: true, private: false };
 fn entry(milliseconds: u64, to: Option<&'static [u8]>) -> LogEntry {
     let id = EntryId { milliseconds, sequence: 0 };
     let payload = Some(format!(r#"{{"type":"T{milliseconds}"}}"#).into());
-    LogEntry { id, payload, to: to.map(bytes::Bytes::from_static) }
+    LogEntry { id, payload, to: to.map(bytes::Bytes::from_static), trace: None }
 }
 
 fn durable(milliseconds: u64) -> Arc<Frame> {

@@ -46,6 +46,7 @@ fn work(logs: &mut Logs) {
         age: Some(60_000),
         bytes: Some(1 << 20),
         idempotency_key,
+        trace: None,
     };
     logs.publish(&key("workspace:a"), &publish(Some(key("once")))).unwrap();
     logs.publish(&key("workspace:gone"), &publish(None)).unwrap();

@@ -27,6 +27,7 @@ async fn publish(log_writer: &LogWriter, payload: &str, idempotency_key: Option<
         age: Some(3_600_000),
         bytes: Some(1 << 20),
         idempotency_key: idempotency_key.map(|key| Bytes::from_static(key.as_bytes())),
+        trace: None,
     };
     let ids = log_writer
         .ask(move |logs| Committed::without_announcements(logs.publish(&LOG, &publish).unwrap().ids))

@@ -223,7 +223,7 @@ proptest! {
                     let private = Audience::new(&["u1"]).unwrap();
                     let two = Item { payload: Bytes::from_static(b"two"), to: Some(Arc::new(private)) };
                     let items = vec![Bytes::from_static(b"one").into(), two];
-                    let publish = Publish { items, events: Some(3), age: Some(50), bytes: Some(6), idempotency_key };
+                    let publish = Publish { items, events: Some(3), age: Some(50), bytes: Some(6), idempotency_key, trace: None };
                     logs.publish(&key, &publish).unwrap();
                 }
                 CommandStep::Trim(key, most) => drop(logs.trim(&key, Excess::Entries(most))),

@@ -26,7 +26,14 @@ fn logs() -> Logs {
 
 fn of(payloads: &[&'static str]) -> Publish {
     let items = payloads.iter().map(|payload| Bytes::from_static(payload.as_bytes()).into()).collect();
-    Publish { items, events: Some(100), age: Some(60_000), bytes: Some(1 << 20), idempotency_key: None }
+    Publish {
+        items,
+        events: Some(100),
+        age: Some(60_000),
+        bytes: Some(1 << 20),
+        idempotency_key: None,
+        trace: None,
+    }
 }
 
 fn ids(logs: &Logs, log: &str) -> Vec<EntryId> {

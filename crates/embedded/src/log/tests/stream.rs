@@ -54,6 +54,7 @@ impl Model {
             id: *id,
             payload: Some(payload.clone().into()),
             to: None,
+            trace: None,
         };
         let head = self.held().last().map_or(EntryId::ZERO, |(id, _)| *id);
         let missing =
@@ -201,5 +202,5 @@ fn entry_of_another_program_has_no_payload() {
     let mut stream = LogStream::default();
     stream.push(StreamEntry { id: id(5, 0), fields: Fields::new(&["other", "data"]) });
     let page = page(&stream, None, Span::Newest { count: 1 }, 1);
-    assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None, to: None }]);
+    assert_eq!(page.entries, [LogEntry { id: id(5, 0), payload: None, to: None, trace: None }]);
 }

@@ -1,0 +1,193 @@
+//! The trace context of an event (W3C Trace Context, version 00): the field `traceparent`.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The length of a `traceparent` of version 00, in bytes.
+const TEXT_BYTES: usize = 55;
+
+/// The flag by which a publisher asks for spans.
+const SAMPLED: u8 = 1;
+
+/// Names a trace: 16 bytes that are not all 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(u128);
+
+/// Names a span of a trace: 8 bytes that are not all 0.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId(u64);
+
+/// The trace of an event, and the span of its publisher.
+///
+/// Its text is that of the header `traceparent`. It is never a secret, and never an instruction: a
+/// value that is not valid counts as none.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceParent {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span that published the event.
+    pub span: SpanId,
+    /// The flags; bit 0 means that the trace is sampled.
+    pub flags: u8,
+}
+
+/// Reports that a text is not a `traceparent`. The event is published without a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected a traceparent such as 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")]
+pub struct TraceParentError;
+
+impl TraceId {
+    /// Draws an id. It is not a secret.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(fastrand::u128(1..))
+    }
+}
+
+impl SpanId {
+    /// Draws an id. It is not a secret.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(fastrand::u64(1..))
+    }
+}
+
+impl TraceParent {
+    /// Returns whether the publisher asks for spans.
+    #[must_use]
+    pub fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
+    }
+
+    /// Begins a trace.
+    #[must_use]
+    pub fn begin(is_sampled: bool) -> Self {
+        Self { trace: TraceId::random(), span: SpanId::random(), flags: u8::from(is_sampled) }
+    }
+
+    /// Returns the same trace with a new span.
+    #[must_use]
+    pub fn child(self) -> Self {
+        Self { span: SpanId::random(), ..self }
+    }
+
+    /// Parses the bytes of a field or header. `None` for every value that is not valid.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok()?.parse().ok()
+    }
+}
+
+impl FromStr for TraceParent {
+    type Err = TraceParentError;
+
+    /// Parses version 00. Of a later version it takes the parts of version 00, as the
+    /// specification demands.
+    fn from_str(text: &str) -> Result<Self, TraceParentError> {
+        let (known, rest) = text.split_at_checked(TEXT_BYTES).ok_or(TraceParentError)?;
+        let mut parts = known.split('-');
+        let mut part = |digits| parts.next().filter(|part| is_hex(part, digits)).ok_or(TraceParentError);
+        let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
+        let has_end =
+            if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
+        if version == "ff" || !has_end {
+            return Err(TraceParentError);
+        }
+        let trace = u128::from_str_radix(trace, 16).map_err(|_| TraceParentError)?;
+        let span = u64::from_str_radix(span, 16).map_err(|_| TraceParentError)?;
+        let flags = u8::from_str_radix(flags, 16).map_err(|_| TraceParentError)?;
+        if trace == 0 || span == 0 {
+            return Err(TraceParentError);
+        }
+        Ok(Self { trace: TraceId(trace), span: SpanId(span), flags })
+    }
+}
+
+/// Whether a text has this many lower-case hexadecimal digits and nothing else.
+fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+impl fmt::Display for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Display for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Display for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{}-{}-{:02x}", self.trace, self.span, self.flags)
+    }
+}
+
+impl fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for TraceParent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALID: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+    #[test]
+    fn valid_text_is_written_again_unchanged() {
+        let parsed: TraceParent = VALID.parse().unwrap();
+        assert_eq!(parsed.to_string(), VALID);
+        assert_eq!(parsed.trace.to_string(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(parsed.is_sampled() && parsed.child().is_sampled());
+        assert!(parsed.child().trace == parsed.trace && parsed.child().span != parsed.span);
+        let unsampled: TraceParent = VALID.replace("-01", "-fe").parse().unwrap();
+        assert!(!unsampled.is_sampled());
+        assert!(TraceParent::begin(true).to_string().parse::<TraceParent>().unwrap().is_sampled());
+    }
+
+    #[test]
+    fn later_version_has_the_same_parts() {
+        for text in [VALID.replacen("00", "cc", 1), format!("{}-more", VALID.replacen("00", "cc", 1))] {
+            assert_eq!(text.parse::<TraceParent>().map(|parsed| parsed.to_string()), Ok(VALID.to_owned()));
+        }
+    }
+
+    #[test]
+    fn invalid_text_is_no_trace() {
+        for text in [
+            "",
+            "00",
+            &VALID[..54],
+            &format!("{VALID}-more"),
+            &format!("{VALID} "),
+            &VALID.to_uppercase(),
+            &VALID.replacen("00", "ff", 1),
+            &VALID.replacen("00", "cc", 1).replace("-01", "-01x"),
+            &VALID.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
+            &VALID.replace("00f067aa0ba902b7", &"0".repeat(16)),
+            &VALID.replace('-', "_"),
+            &VALID.replace("4b", "4g"),
+            &VALID.replace("4bf9", "+bf9"),
+            &"é".repeat(28),
+        ] {
+            assert_eq!(text.parse::<TraceParent>(), Err(TraceParentError), "{text}");
+        }
+    }
+}
