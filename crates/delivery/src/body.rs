@@ -18,7 +18,7 @@ use super::settings::{StreamSettings, Terms};
 use super::stream_report::{BodyKey, BodyStream};
 use super::stream_stats::StreamStats;
 use super::until::{Until, millis};
-use tidings_event::{Position, spread};
+use tidings_event::{EventWatch, Position, spread};
 use tidings_hub::{NEVER, StreamEnds, StreamLifecycle, StreamMoment, StreamStep, Subscriber, Tick};
 use tidings_limits::{AddressPlace, CloseSignal};
 
@@ -116,13 +116,22 @@ impl StreamBody {
         now
     }
 
+    /// Counts an event that the server takes.
+    fn delivered(&self, waited: bool, watch: Option<&EventWatch>) {
+        self.stream.stats().events += 1;
+        self.settings.metrics.deliveries.inc();
+        if waited {
+            self.observe_delivery(watch);
+        }
+    }
+
     /// Adds the delivery time of the durable event that was just taken. An event from before the
     /// stream is a replay, and has no delivery time.
-    fn observe_delivery(&self) {
+    fn observe_delivery(&self, watch: Option<&EventWatch>) {
         if let Some(Position { entry, live: None, .. }) = self.subscriber.position() {
             let time = self.settings.time_since(entry.milliseconds);
             if time <= self.began.elapsed() {
-                self.settings.metrics.delivery_seconds.observe(time.as_secs_f64());
+                self.settings.observe_delivery(time, watch.map(|watch| (watch, *entry)));
             }
         }
     }
@@ -147,11 +156,12 @@ impl StreamBody {
             let at = match step {
                 StreamStep::Write(bytes) => return Poll::Ready(Some(bytes)),
                 StreamStep::Deliver(bytes) => {
-                    self.stream.stats().events += 1;
-                    self.settings.metrics.deliveries.inc();
-                    if waited {
-                        self.observe_delivery();
-                    }
+                    self.delivered(waited, None);
+                    return Poll::Ready(Some(bytes));
+                }
+                StreamStep::DeliverWatched(bytes, watch) => {
+                    watch.deliver(1, Instant::now(), Some(connection));
+                    self.delivered(waited, Some(&watch));
                     return Poll::Ready(Some(bytes));
                 }
                 StreamStep::Heartbeat(bytes) => {

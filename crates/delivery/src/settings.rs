@@ -10,9 +10,9 @@ use super::stream_report::BodyStreams;
 use super::until::{Until, WallClock};
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
-use tidings_event::{SchemaVersion, spread};
+use tidings_event::{EntryId, EventWatch, SchemaVersion, spread};
 use tidings_limits::{AddressPlace, StreamGuard};
-use tidings_metrics::Metrics;
+use tidings_metrics::{ExemplarLabels, Metrics};
 
 /// The spread of `retry:` values, as a share of the configured one.
 const RETRY_SPREAD: f64 = 0.25;
@@ -77,6 +77,16 @@ impl StreamSettings {
     pub(super) fn time_since(&self, entered_ms: u64) -> Duration {
         let now = u64::try_from(self.clock.now_ms()).unwrap_or(0);
         Duration::from_millis(now.saturating_sub(entered_ms))
+    }
+
+    /// Adds a delivery time. If a sampled event is among those that were measured, it is the
+    /// exemplar.
+    pub(super) fn observe_delivery(&self, time: Duration, sampled: Option<(&EventWatch, EntryId)>) {
+        let exemplar = sampled.map(|(watch, entry)| ExemplarLabels {
+            trace_id: watch.context().trace.to_string(),
+            event_id: entry.to_string(),
+        });
+        self.metrics.delivery_seconds.observe(time.as_secs_f64(), exemplar);
     }
 
     /// Creates the last frame of a stream, which asks the client to reconnect. Alone, it is a whole

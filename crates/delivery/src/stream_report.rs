@@ -194,6 +194,22 @@ impl BodyStreams {
     }
 }
 
+impl BodyStreams {
+    /// Returns a stream of a workspace that lacks the frame with this number, the one that lacks
+    /// most.
+    #[must_use]
+    pub fn most_behind(&self, workspace: &WorkspaceId, number: u64) -> Option<ConnectionId> {
+        let all: Vec<_> = self.0.lock().iter().map(|(_, stream)| Weak::clone(stream)).collect();
+        let behind = all.iter().filter_map(Weak::upgrade).filter_map(|stream| {
+            let cursor = stream.cursor.load(Ordering::Relaxed);
+            let stats = stream.stats.lock();
+            let is_behind = cursor <= number && stats.stream_guard.workspace().as_ref() == Some(workspace);
+            is_behind.then(|| (cursor, stats.stream_guard.id()))
+        });
+        behind.min_by_key(|(cursor, _)| *cursor).map(|(_, id)| id)
+    }
+}
+
 impl BodyStream {
     /// The statistics of the stream. The lock is held for a moment only.
     pub(super) fn stats(&self) -> MutexGuard<'_, StreamStats> {

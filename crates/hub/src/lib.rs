@@ -21,6 +21,7 @@
 //! | [`queue`] | messages that wait for a read |
 //! | [`marks`], [`look`] | marks of live events: those to write, and the second look at one |
 //! | [`drops`] | dropped events that subscribers do not know of yet |
+//! | [`watch_list`] | the sampled events whose deliveries are not complete |
 //! | [`survey`], [`trace`] | the figures of workspaces, and the place of one event, for operators |
 //!
 //! Read first: [`Hub`], [`Subscriber`], [`Next`], `Sequencer`.
@@ -55,6 +56,7 @@ mod subscriber;
 mod survey;
 mod trace;
 mod waiter_slot;
+mod watch_list;
 mod workspace;
 
 use std::collections::HashMap;
@@ -76,6 +78,7 @@ pub use subscriber::{Joined, Next, Subscriber};
 pub use survey::WorkspaceFigures;
 pub use trace::{EventPlace, TracedFrame};
 pub use waiter_slot::SubscriptionGuard;
+pub use watch_list::{WATCH_TIME, WATCHED_MAX, WatchList, WatchedEvent};
 
 use crate::rate::Rates;
 use read_queue::ReadOrigin;
@@ -160,6 +163,16 @@ impl Hub {
     ) -> Self {
         let shared = Arc::new(HubShared::new(node, settings, clock, metrics));
         Self { workspaces: Mutex::default(), desired_subscriptions, shared }
+    }
+
+    /// Watches the deliveries of sampled events.
+    #[must_use]
+    pub fn watched_by(mut self, watch_list: Option<Arc<WatchList>>) -> Self {
+        // No workspace shares it yet.
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.watch_list = watch_list;
+        }
+        self
     }
 
     /// Joins a workspace. The subscriber first gets [`Next::Joined`] once the bus has confirmed the

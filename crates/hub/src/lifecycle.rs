@@ -11,6 +11,7 @@
 //! Times are [`Tick`]s of the writer. The writer draws every random part (spread of `retry:`,
 //! heartbeats and ends) and passes it in.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -19,7 +20,7 @@ use super::connected::connected;
 use super::subscriber::{Next, Subscriber};
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
-use tidings_event::{ConnectionId, SchemaVersion};
+use tidings_event::{ConnectionId, EventWatch, SchemaVersion};
 
 /// Milliseconds since a start that the writer chooses.
 pub type Tick = u64;
@@ -129,6 +130,8 @@ pub enum StreamStep {
     Write(Bytes),
     /// Send these bytes, an event of the application.
     Deliver(Bytes),
+    /// The same for a sampled event. The writer notes its delivery.
+    DeliverWatched(Bytes, Arc<EventWatch>),
     /// Send these bytes, and set the next heartbeat.
     Heartbeat(Bytes),
     /// Poll again at this time or when the task is woken. [`NEVER`]: only when it is woken.
@@ -201,6 +204,7 @@ impl StreamLifecycle {
                 StreamStep::Write(connected(joined, workspace, connection, heartbeat_ms, schemas))
             }
             Poll::Ready(Next::Event(bytes)) => StreamStep::Deliver(bytes),
+            Poll::Ready(Next::Watched(bytes, watch)) => StreamStep::DeliverWatched(bytes, watch),
             Poll::Ready(Next::Notice(bytes)) => StreamStep::Write(bytes),
             Poll::Ready(Next::Lagging) => StreamStep::End(ReconnectReason::Lagging),
             Poll::Ready(Next::Unavailable) => StreamStep::End(ReconnectReason::Unavailable),

@@ -500,7 +500,9 @@ impl World {
                     client.last_event_id = Some(head.to_string());
                 }
                 Next::Joined(Joined::Newest) => panic!("no client asked for the newest"),
-                Next::Event(bytes) | Next::Notice(bytes) => client.take(&bytes, &self.alive),
+                Next::Event(bytes) | Next::Watched(bytes, _) | Next::Notice(bytes) => {
+                    client.take(&bytes, &self.alive)
+                }
                 Next::Lagging | Next::Unavailable => {
                     let node = client.node;
                     self.reconnect(index, node);

@@ -7,7 +7,7 @@ use std::time::Instant;
 use slab::Slab;
 
 use super::budget::{RingBudget, RingShare};
-use tidings_event::{Audience, Frame, Position};
+use tidings_event::{Audience, EventWatch, Frame, Position};
 
 /// The memory of a frame beside its bytes, roughly: the frame itself, its entry in the ring, its
 /// type.
@@ -43,6 +43,10 @@ pub(super) struct Ring {
     bytes_max: usize,
     /// The cursors of readers that read for many clients; a few at most.
     followers: Slab<u64>,
+    /// The number of all readers that have a cursor, followers included.
+    readers: usize,
+    /// The number behind the newest watched frame; 0 without one.
+    watched_until: u64,
 }
 
 /// The entry of the ring at a cursor.
@@ -76,6 +80,8 @@ impl Ring {
             events_max,
             bytes_max,
             followers: Slab::new(),
+            readers: 0,
+            watched_until: 0,
         }
     }
 
@@ -86,6 +92,9 @@ impl Ring {
         self.share.grow(cost(&frame));
         self.head = *frame.position();
         self.pushed_bytes += frame.plain().len() as u64;
+        if frame.watch().is_some() {
+            self.watched_until = self.head() + 1;
+        }
         self.frames.push_back(Arc::new(frame));
         self.received.push_back(Instant::now());
         self.trim();
@@ -135,6 +144,7 @@ impl Ring {
 
     /// Adds a follower, which reads for many clients from a cursor on. Returns its key.
     pub(super) fn follow(&mut self, cursor: u64) -> usize {
+        self.enter(cursor);
         self.followers.insert(cursor)
     }
 
@@ -148,8 +158,35 @@ impl Ring {
 
     /// Removes a follower.
     pub(super) fn unfollow(&mut self, follower: usize) {
-        self.followers.try_remove(follower);
+        if let Some(cursor) = self.followers.try_remove(follower) {
+            self.leave(cursor);
+        }
         self.trim();
+    }
+
+    /// Counts a reader from a cursor on. It owes the watched frames from there on.
+    pub(super) fn enter(&mut self, cursor: u64) {
+        self.readers += 1;
+        self.watched_from(cursor).for_each(|watch| watch.owe(1));
+    }
+
+    /// Counts a reader no more, which has not taken the frames from a cursor on.
+    pub(super) fn leave(&mut self, cursor: u64) {
+        self.readers -= 1;
+        self.watched_from(cursor).for_each(|watch| watch.release(1));
+    }
+
+    /// The number of readers with a cursor.
+    pub(super) fn readers(&self) -> usize {
+        self.readers
+    }
+
+    /// The watches of the frames from a cursor on. Mostly there is none, and no frame is looked at.
+    fn watched_from(&self, cursor: u64) -> impl Iterator<Item = &EventWatch> {
+        let begin = cursor.max(self.base);
+        let count = usize::try_from(self.watched_until.saturating_sub(begin)).unwrap_or(0);
+        let skipped = usize::try_from(begin - self.base).unwrap_or(usize::MAX);
+        self.frames.iter().skip(skipped).take(count).filter_map(|frame| frame.watch().map(|watch| &**watch))
     }
 
     /// The cursor of the oldest frame.

@@ -25,7 +25,7 @@ use tidings_event::envelope;
 use tidings_event::envelope::Message;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
+use tidings_event::{Audience, EntryId, Epoch, EpochRecord, Frame, Position, TraceParent, epoch};
 use tidings_metrics::EventKind;
 
 /// The first pause before a read after reads without a result; it doubles.
@@ -326,10 +326,10 @@ impl Sequencer {
                 None => self.read(ReadReason::LateHead, Span::Head),
                 Some(last) => self.read(ReadReason::Look, Span::after(last, self.epoch())),
             }),
-            Message::Logged { id, previous, payload, to } => match self.last {
+            Message::Logged { id, previous, payload, to, trace } => match self.last {
                 Some(last) if previous != last => {
                     let announced = Announced { id, previous };
-                    self.queue.put_back(Message::Logged { id, previous, payload, to });
+                    self.queue.put_back(Message::Logged { id, previous, payload, to, trace });
                     Some(if id > last {
                         let span = Span::After { after: last, epoch: self.epoch(), until: Some(id) };
                         self.read(ReadReason::Gap(announced), span)
@@ -338,7 +338,7 @@ impl Sequencer {
                     })
                 }
                 _ => {
-                    self.append_announced(id, &payload, to);
+                    self.append_announced(id, &payload, to, trace);
                     None
                 }
             },
@@ -374,14 +374,20 @@ impl Sequencer {
 
     /// Appends an announced event to the order. The first event of a log begins the epoch that its
     /// record names.
-    fn append_announced(&mut self, id: EntryId, payload: &Bytes, to: Option<Arc<tidings_event::Audience>>) {
+    fn append_announced(
+        &mut self,
+        id: EntryId,
+        payload: &Bytes,
+        to: Option<Arc<Audience>>,
+        trace: Option<TraceParent>,
+    ) {
         if self.last == Some(EntryId::ZERO)
             && let Some(record) = self.record.as_mut().filter(|record| !record.has_begun())
         {
             (record.first, record.last) = (id, id);
         }
         let position = self.position(id);
-        self.append_logged(id, payload.len(), true, |shared| shared.logged(position, payload, to));
+        self.append_logged(id, payload.len(), true, trace, |shared| shared.logged(position, payload, to));
     }
 
     /// Appends a logged event to the order, unless `is_paced` and it exceeds the rate limit.
@@ -390,6 +396,7 @@ impl Sequencer {
         id: EntryId,
         bytes: usize,
         is_paced: bool,
+        trace: Option<TraceParent>,
         frame: impl FnOnce(&HubShared) -> Result<Frame, ResetReason>,
     ) {
         self.last = Some(id);
@@ -400,7 +407,7 @@ impl Sequencer {
         }
         match frame(&self.shared) {
             Ok(frame) => {
-                self.push(frame);
+                self.push(frame, trace);
                 self.shared.metrics.count_event(EventKind::Logged);
             }
             Err(reason) => self.drop_event(reason, bytes, Some(position)),
@@ -487,9 +494,14 @@ impl Sequencer {
         self.shared.metrics.count_reset(reason.as_str());
     }
 
-    /// Appends an event, after the resets for events that were dropped before it.
-    fn push(&mut self, frame: Frame) {
+    /// Appends an event, after the resets for events that were dropped before it. Watches its
+    /// deliveries if it is sampled.
+    fn push(&mut self, frame: Frame, trace: Option<TraceParent>) {
         self.send_drop_resets();
+        let frame = match &self.shared.watch_list {
+            None => frame,
+            Some(list) => list.watched(frame, trace, &self.workspace, self.ring.head(), self.ring.readers()),
+        };
         self.ring.push(frame);
     }
 }

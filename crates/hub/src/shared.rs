@@ -14,6 +14,7 @@ use super::pace::Clock;
 use super::pages::Pages;
 use super::read_queue::ReadQueue;
 use super::ring::FRAME_OVERHEAD_BYTES;
+use super::watch_list::WatchList;
 use crate::rate::Rates;
 use tidings_event::control::ResetReason;
 use tidings_event::log::LogEntry;
@@ -33,6 +34,8 @@ pub(super) struct HubShared {
     pub(super) marks: Marks,
     pub(super) lingering: Lingering,
     pub(super) clock: Clock,
+    /// The sampled events; `None` if no event is sampled.
+    pub(super) watch_list: Option<Arc<WatchList>>,
     /// The budget of all rings.
     pub(super) budget: Arc<RingBudget>,
     /// The rates at which a workspace's channel may carry events.
@@ -59,6 +62,7 @@ impl HubShared {
         let pages = Arc::new(pages);
         Self {
             clock,
+            watch_list: None,
             budget: Arc::new(budget),
             node,
             settings,

@@ -19,7 +19,7 @@ use tidings_event::control;
 use tidings_event::control::ResetReason;
 use tidings_event::log::Span;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{EntryId, Epoch, Frame, Position};
+use tidings_event::{EntryId, Epoch, EventWatch, Frame, Position};
 
 /// A subscriber of a workspace: a filter, and a cursor into the ring, or into the log until it has
 /// caught up with the ring. Dropping it ends the subscription.
@@ -135,6 +135,8 @@ pub enum Next {
     Joined(Joined),
     /// An event of the application; all subscribers share its bytes.
     Event(Bytes),
+    /// The same of a sampled event. The writer notes its delivery.
+    Watched(Bytes, Arc<EventWatch>),
     /// An event of the broker.
     Notice(Bytes),
     /// The next frame is no longer in the ring: the client was too slow. Nothing follows.
@@ -271,6 +273,11 @@ impl Subscriber {
                 SubscriberStage::Replaying(_) => self.replay(&mut state),
                 SubscriberStage::Reading { .. } => self.read(&state),
             };
+            let cursor = match &self.stage {
+                SubscriberStage::Reading { cursor, .. } => Some(*cursor),
+                SubscriberStage::Held(_) | SubscriberStage::Replaying(_) => None,
+            };
+            self.waiter_slot.note_cursor(&mut state, cursor);
             match step {
                 SubscriberStep::Give(next) => return Poll::Ready(next),
                 SubscriberStep::Wait => {
@@ -335,6 +342,8 @@ impl Subscriber {
                     // The frame moves the client to a position of its own.
                     live_check.place = None;
                 }
+                let watch = frame.watch();
+                let release = || watch.into_iter().for_each(|watch| watch.release(1));
                 if let Some(ahead) = read_until {
                     let is_live = position.live.is_some();
                     let is_beyond =
@@ -350,15 +359,26 @@ impl Subscriber {
                     } else if is_live && !ahead.has_reset {
                         // The live event would follow logged events that came after it.
                         ahead.has_reset = true;
+                        release();
                         return self.send_reset(ResetReason::LiveEvents, Some(&place.to_string()), &place);
                     } else {
+                        release();
                         return SubscriberStep::GoOn;
                     }
                 }
                 if read_until.is_none() {
                     self.position = Some(*position);
                 }
-                show(&self.filter, frame)
+                match (show(&self.filter, frame), watch) {
+                    (SubscriberStep::Give(Next::Event(bytes)), Some(watch)) => {
+                        SubscriberStep::Give(Next::Watched(bytes, Arc::clone(watch)))
+                    }
+                    (step, Some(watch)) => {
+                        watch.release(1);
+                        step
+                    }
+                    (step, None) => step,
+                }
             }
             RingEntry::Head => match live_check {
                 Some(live_check) if live_check.place.is_none() => {

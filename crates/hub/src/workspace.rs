@@ -121,9 +121,12 @@ impl WorkspaceCell {
         self.state.lock().waiting.insert(None)
     }
 
-    /// Removes a reader.
-    pub(super) fn leave_reader(&self, slot: usize) {
+    /// Removes a reader, which the ring knows if it has a cursor.
+    pub(super) fn leave_reader(&self, slot: usize, cursor: Option<u64>) {
         let mut state = self.state.lock();
+        if let Some(cursor) = cursor {
+            state.sequencer.ring_mut().leave(cursor);
+        }
         state.waiting.remove(slot);
         if state.waiting.is_empty() {
             state.waiting = Slab::new();

@@ -10,6 +10,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::authentication::AuthenticationTimes;
 use super::build_info::BuildInfo;
 use super::declare::{CounterBy, metrics};
+use super::delivery_times::DeliveryTimes;
 use super::forward::{ForwardMetrics, ForwardOutcome};
 use super::series::Series;
 use super::sign_in::SignInOutcome;
@@ -32,6 +33,17 @@ pub enum SchemaResult {
     Refused,
     /// Too many events came at once, so the event was not checked.
     Unchecked,
+}
+
+/// The outcome of the span of a sampled event or publication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpanResult {
+    /// The collector took it.
+    Exported,
+    /// The collector did not take it in time.
+    Dropped,
+    /// Too many sampled events were on their way, so the event got no span.
+    LeftOut,
 }
 
 /// Whether an event is in the log.
@@ -139,7 +151,7 @@ metrics! {
         }
 
         /// The time from an event to its last write, in seconds.
-        pub delivery_seconds: Histogram {
+        pub delivery_seconds: DeliveryTimes {
             name: "delivery",
             unit: Some(Unit::Seconds),
             buckets: SECONDS,
@@ -147,7 +159,9 @@ metrics! {
                    a thread of the engine has offered the event to each of its clients. For a stream \
                    of the HTTP server it ends when the server takes the bytes of the event, and \
                    each stream counts. Events that come together count once, with the time of the \
-                   oldest. Events that wait for a slow client or are replayed do not count.",
+                   oldest. Events that wait for a slow client or are replayed do not count. In OpenMetrics \
+                   a bucket may have an exemplar: the last sampled event among those that were \
+                   measured ([traces](tracing.md)).",
         }
 
         /// The time to publish over HTTP, in seconds.
@@ -293,6 +307,15 @@ metrics! {
                    [versions of events](guides/event-versions.md).",
         }
 
+        /// Spans of sampled events and publications.
+        spans: CounterBy {
+            name: "spans",
+            label: Some("result"),
+            values: &SpanResult::VALUES,
+            more: "The result is `exported`, `dropped` if the collector did not take them in time, or \
+                   `left-out` for events beyond 256 at a time. See [traces](tracing.md).",
+        }
+
         /// Primaries of the cluster with slots.
         pub cluster_shards: Gauge {
             name: "cluster_shards",
@@ -432,6 +455,17 @@ impl Metrics {
         self.schema_checks.inc_by(result.as_str(), events);
     }
 
+    /// Counts spans.
+    pub fn count_spans(&self, result: SpanResult, spans: u64) {
+        self.spans.inc_by(result.as_str(), spans);
+    }
+
+    /// Returns the number of spans with a result.
+    #[must_use]
+    pub fn spans(&self, result: SpanResult) -> u64 {
+        self.spans.get(result.as_str())
+    }
+
     /// Counts a reset.
     pub fn count_reset(&self, reason: &'static str) {
         self.resets.inc(reason);
@@ -531,6 +565,19 @@ impl SchemaResult {
             Self::NoSchema => "no-schema",
             Self::Refused => "refused",
             Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+impl SpanResult {
+    /// The values of the label, in the order of declaration.
+    const VALUES: [&str; 3] = [Self::Exported.as_str(), Self::Dropped.as_str(), Self::LeftOut.as_str()];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Dropped => "dropped",
+            Self::LeftOut => "left-out",
         }
     }
 }

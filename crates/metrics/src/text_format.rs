@@ -40,9 +40,9 @@ pub(crate) fn encode(registries: &[&Registry], format: TextFormat) -> Result<Str
     }
 }
 
-/// Converts OpenMetrics 1.0 without exemplars to the Prometheus text format 0.0.4.
+/// Converts OpenMetrics 1.0 to the Prometheus text format 0.0.4.
 ///
-/// The older format has no units, and it names a counter by its samples, with `_total`.
+/// The older format has no units and no exemplars, and it names a counter by its samples, with `_total`.
 fn prometheus_text(open_metrics: &str) -> String {
     let mut converted = String::with_capacity(open_metrics.len() + 256);
     let mut lines = open_metrics.lines().peekable();
@@ -58,7 +58,10 @@ fn prometheus_text(open_metrics: &str) -> String {
             lines.next();
             continue;
         }
-        converted.push_str(line);
+        // No label value has this text: those with free text would escape the quote behind it.
+        let is_sample = !line.starts_with('#');
+        let sample = line.split_once(" # {").filter(|_| is_sample).map_or(line, |(sample, _)| sample);
+        converted.push_str(sample);
         converted.push('\n');
     }
     converted

@@ -9,6 +9,7 @@ use super::broadcast_buffer::BroadcastBuffer;
 use super::broadcast_clients::BroadcastClients;
 use super::chunk;
 use super::shard_sender::ShardWaker;
+use super::watched::Watched;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
@@ -46,6 +47,8 @@ pub(super) struct Broadcast {
     /// No frame follows, and every client gets `tidings.reconnect` with this reason.
     pub(super) closed: Option<ReconnectReason>,
     pub(super) shard_waker: Arc<ShardWaker>,
+    /// The sampled events that some clients lack; mostly none.
+    pub(super) watched: Vec<Watched>,
     ring_reader: RingReader,
     heartbeat: EncodedHeartbeat,
     rest: Option<(u64, Bytes)>,
@@ -89,6 +92,7 @@ impl Broadcast {
             offering: u64::MAX,
             closed: None,
             shard_waker,
+            watched: Vec::new(),
             ring_reader,
             heartbeat: EncodedHeartbeat::default(),
             rest: None,
@@ -113,6 +117,10 @@ impl Broadcast {
                 self.unoffered = self.unoffered.min(position.entry.milliseconds);
             }
             self.buffer.append(&frame);
+            if let Some(watch) = frame.watch() {
+                let (end, clients) = (self.buffer.head(), self.broadcast_clients.len());
+                self.watched.extend(Watched::new(&frame, watch, end, clients));
+            }
         }
         match outcome {
             Poll::Ready(RingRead::Frames) => return BroadcastRead::Some,

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::task::Context;
+use std::time::Instant;
 
 use super::chunk;
 use super::counts::EngineCounts;
@@ -63,6 +64,12 @@ impl CatchingUp {
         while out.len() < FILL_BYTES {
             let retry_ms = || settings.draw_retry_ms();
             match self.lifecycle.poll(moment, connection, retry_ms, &mut self.subscriber, &context) {
+                StreamStep::DeliverWatched(bytes, watch) => {
+                    watch.deliver(1, Instant::now(), Some(connection));
+                    stream_stats.events += 1;
+                    counts.deliveries += 1;
+                    counts.give(stream_stats, out, &bytes);
+                }
                 StreamStep::Deliver(bytes) => {
                     stream_stats.events += 1;
                     counts.deliveries += 1;

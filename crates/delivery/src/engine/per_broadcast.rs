@@ -93,10 +93,13 @@ impl Shard {
     /// Ends a pass in which every client had its turn. Frames beyond the bounds can be dropped; if
     /// every client has everything, all frames can.
     fn end_pass(&mut self, index: u32, began_at: u64) {
+        let Some(broadcast) = self.broadcasts.get(index as usize) else { return };
+        let sampled = if broadcast.watched.is_empty() { None } else { self.note_offered(index, began_at) };
         let Some(broadcast) = self.broadcasts.get_mut(index as usize) else { return };
         if let Some(oldest) = broadcast.end_pass() {
             let streams = &self.settings.streams;
-            streams.metrics.delivery_seconds.observe(streams.time_since(oldest).as_secs_f64());
+            let sampled = sampled.as_ref().map(|(watch, entry)| (&**watch, *entry));
+            streams.observe_delivery(streams.time_since(oldest), sampled);
         }
         broadcast.buffer.note_offered(began_at);
         if broadcast.buffer.head() > began_at {

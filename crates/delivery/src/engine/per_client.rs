@@ -98,8 +98,10 @@ impl Shard {
         let Some(client) = self.clients.get_mut(number as usize) else { return };
         let Phase::Broadcasting(broadcast_cursor) = &client.phase else { return };
         let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
-        let index = broadcast_cursor.broadcast;
-        match client.send_broadcast(&broadcast.buffer, self.now, &mut self.counts) {
+        let (index, from) = (broadcast_cursor.broadcast, broadcast_cursor.cursor);
+        let sent = client.send_broadcast(&broadcast.buffer, self.now, &mut self.counts);
+        let was_behind = client.behind;
+        match sent {
             Sent::All if client.behind => {
                 client.behind = false;
                 broadcast.behind -= 1;
@@ -112,6 +114,9 @@ impl Shard {
             Sent::All => {}
             Sent::Blocked => self.fall_behind(number),
             Sent::Gone(why) => self.remove(number, why),
+        }
+        if was_behind {
+            self.note_progress(number, from);
         }
     }
 
@@ -304,6 +309,9 @@ impl Shard {
     /// Removes a client from its broadcast.
     fn leave(&mut self, broadcast_cursor: &BroadcastCursor, is_behind: bool) {
         let Some(broadcast) = self.broadcasts.get_mut(broadcast_cursor.broadcast as usize) else { return };
+        if !broadcast.watched.is_empty() {
+            broadcast.note_left(broadcast_cursor);
+        }
         broadcast.behind -= usize::from(is_behind);
         self.counts.behind -= usize::from(is_behind);
         for (moved, place) in

@@ -69,7 +69,7 @@ impl Sequencer {
             Ok(text) => {
                 let last = self.last.unwrap_or_default();
                 let position = self.shared.next_live(epoch::position(self.record.as_ref(), last));
-                self.push(Frame::application(position, text));
+                self.push(Frame::application(position, text), None);
                 self.shared.metrics.count_event(EventKind::Live);
             }
             Err(reason) => self.drop_event(reason, payload.len(), None),

@@ -66,7 +66,9 @@ impl Sequencer {
         for entry in entries {
             let bytes = entry.payload.as_ref().map_or(0, Bytes::len);
             let position = self.position(entry.id);
-            self.append_logged(entry.id, bytes, is_paced, |shared| shared.frame(entry, position));
+            self.append_logged(entry.id, bytes, is_paced, entry.trace, |shared| {
+                shared.frame(entry, position)
+            });
             count += 1;
         }
         self.fruitless = if count > 0 { 0 } else { self.fruitless.saturating_add(1) };
@@ -118,8 +120,8 @@ impl Sequencer {
         if id <= last || !is_same_epoch {
             self.generations += 1;
         }
-        if let Some(Message::Logged { payload, to, .. }) = self.queue.pop_announcement(id) {
-            self.append_announced(id, &payload, to);
+        if let Some(Message::Logged { payload, to, trace, .. }) = self.queue.pop_announcement(id) {
+            self.append_announced(id, &payload, to, trace);
         }
         SequencerOutcome::Complete
     }

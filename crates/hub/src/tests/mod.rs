@@ -21,6 +21,7 @@ mod new_logs;
 mod pacing;
 mod pages;
 mod replaying;
+mod watching;
 
 /// A waker that counts.
 #[derive(Default)]
@@ -115,6 +116,10 @@ fn read(subscriber: &mut Subscriber) -> Vec<String> {
                 Joined::Newest => "newest".to_owned(),
                 Joined::Unproven { reason, .. } => format!("unproven:{}", reason.as_str()),
             },
+            Next::Watched(bytes, watch) => {
+                watch.deliver(1, Instant::now(), None);
+                String::from_utf8(bytes.to_vec()).unwrap()
+            }
             Next::Event(bytes) | Next::Notice(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
             Next::Lagging => "lagging".to_owned(),
             Next::Unavailable => "unavailable".to_owned(),

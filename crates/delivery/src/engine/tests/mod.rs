@@ -16,11 +16,11 @@ use crate::{CloseReason, Drain, Recipient, StreamSettings, Terms, Until, WallClo
 use tidings_event::control::ReconnectReason;
 use tidings_event::log::LogPage;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Audience, EntryId, NodeId, envelope};
+use tidings_event::{Audience, EntryId, NodeId, TraceParent, envelope};
 use tidings_event::{BusHandler as _, DesiredSubscriptions};
 use tidings_event::{Identity, UserId};
 use tidings_hub::rate::Rates;
-use tidings_hub::{Hub, HubSettings, LiveEvents, Resume, Start, SubscriptionFilter};
+use tidings_hub::{Hub, HubSettings, LiveEvents, Resume, Start, SubscriptionFilter, WatchList};
 use tidings_limits::{Candidate, StreamHandle, StreamLimits, StreamRegistry};
 use tidings_metrics::Metrics;
 
@@ -28,6 +28,7 @@ mod ending;
 mod fairness;
 mod following;
 mod slow;
+mod watching;
 
 const DEADLINE: Duration = Duration::from_secs(40);
 
@@ -60,6 +61,7 @@ impl Default for Setting {
 /// A hub, and a shard that writes its streams.
 struct Scene {
     hub: Hub,
+    watch_list: Arc<WatchList>,
     engine: Engine,
     shard: Shard,
     events: Events,
@@ -129,8 +131,10 @@ impl Scene {
             workspaces: 1000,
             live: LiveEvents::Auto,
         };
+        let watch_list = Arc::new(WatchList::new(0.0, Arc::clone(&metrics)));
         let hub =
-            Hub::new(node, hub_settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics));
+            Hub::new(node, hub_settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics))
+                .watched_by(Some(Arc::clone(&watch_list)));
         let streams = Arc::new(StreamSettings {
             heartbeat: setting.heartbeat,
             retry: Duration::from_secs(2),
@@ -151,6 +155,7 @@ impl Scene {
         let (engine, mut shards) = Engine::new(1, &settings).unwrap();
         Self {
             hub,
+            watch_list,
             engine,
             shard: shards.pop().unwrap(),
             events: Events::with_capacity(64),
@@ -217,11 +222,22 @@ impl Scene {
 
     /// Publishes a logged event, for some users only if `users` has any.
     fn log(&mut self, workspace: &str, payload: &str, users: &[&str]) -> String {
+        self.log_traced(workspace, payload, users, None)
+    }
+
+    /// The same, with a trace.
+    fn log_traced(
+        &mut self,
+        workspace: &str,
+        payload: &str,
+        users: &[&str],
+        trace: Option<TraceParent>,
+    ) -> String {
         let last = self.logged.entry(workspace.to_owned()).or_insert(EntryId::ZERO);
         let previous = *last;
         last.milliseconds += 1;
         let audience = (!users.is_empty()).then(|| Audience::new(users).unwrap());
-        let message = envelope::encode(*last, previous, payload.as_bytes(), audience.as_ref());
+        let message = envelope::encode_traced(*last, previous, payload.as_bytes(), audience.as_ref(), trace);
         let id = last.to_string();
         self.hub.message(&WorkspaceId::parse(workspace).unwrap(), message);
         id
