@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`settings`] | the settings of each part, of the configuration |
 //! | [`bus`], [`hub`], [`delivery`], [`access`] | builders of the parts behind the listeners |
+//! | [`traces`] | the export of spans, if there is a collector |
 //! | [`schemas`] | reads the schemas, and starts the checks by them |
 //! | [`public`], [`admin`], [`listener`] | builders of the two listeners |
 //! | [`reload`] | the settings that SIGHUP replaces |
@@ -52,6 +53,7 @@ mod settings;
 mod shutdown;
 mod start_error;
 mod tasks;
+mod traces;
 mod trial;
 
 use access::Access;
@@ -63,12 +65,14 @@ use public::{PublicListener, PublicParts};
 use schemas::NodeSchemas;
 use shutdown::{DRAIN_GRACE, DrainSettings};
 use tasks::{ServerTasks, StopSignals};
+use traces::NodeTraces;
 
 pub use monitor::Monitor;
 pub use reach::redis_cli;
 pub use reload::{PreparedReload, ServerReload};
 pub use shutdown::{Ended, Shutdown};
 pub use start_error::StartError;
+pub use traces::{TraceError, collector};
 pub use trial::{AddressTrial, try_addresses};
 
 /// A broker that is bound and not yet serving.
@@ -81,6 +85,7 @@ pub struct Server {
     delivery: Delivery,
     access: Access,
     schemas: Option<Arc<SchemaCheck>>,
+    traces: Option<NodeTraces>,
     public: PublicListener,
     admin: AdminListener,
     questions: NodeQuestions,
@@ -167,7 +172,13 @@ impl Server {
             admin: addresses_of(&admin_sockets)?,
             embedded,
         };
-        let hub = NodeHub::new(id, settings::hub(config), settings::log_reader(config), desired, &metrics);
+        let traces =
+            settings::traces(config).map(|traces| NodeTraces::new(traces, id, &metrics)).transpose()?;
+        let hub = {
+            let watch_list = traces.as_ref().map(|traces| Arc::clone(&traces.watch_list));
+            let (hub, reader) = (settings::hub(config), settings::log_reader(config));
+            NodeHub::new(id, hub, reader, desired, watch_list, &metrics)
+        };
         let streams = Arc::new(settings::streams(config, schemas.version, &metrics));
         let delivery = Delivery::new(Arc::clone(&streams), settings::engine(config, streams))?;
         let access = Access::new(&settings::access(config), id, &bus, &metrics)?;
@@ -177,6 +188,7 @@ impl Server {
             delivery: &delivery,
             access: &access,
             schemas: &schemas,
+            traces: traces.as_ref(),
             metrics: &metrics,
         };
         let public = PublicListener::new(public, public_sockets, parts).await?;
@@ -235,6 +247,7 @@ impl Server {
             delivery,
             access,
             schemas,
+            traces,
             public,
             admin,
             questions,

@@ -17,6 +17,7 @@ use crate::files::FileBudget;
 use crate::http::PairFiles;
 use crate::memory::MemoryBudget;
 use crate::nodes;
+use crate::server;
 use crate::server::{AddressTrial, try_addresses};
 use crate::warnings::{self, app_in_the_clear};
 use tidings_auth::forward::ForwardAuth;
@@ -31,6 +32,7 @@ use tidings_metrics::ForwardMetrics;
 use tidings_metrics::Metrics;
 use tidings_schemas::{SchemaProblem, SchemaSet};
 use tidings_settings::ListenAddress;
+use tidings_traces::Collector;
 
 /// Bound on asking a running broker.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(3);
@@ -71,6 +73,7 @@ pub(super) fn run(options: &GlobalOptions, args: &CheckArgs) -> Result<(), Comma
         }
         findings.extend(certificate(&config));
         findings.extend(schemas(&config));
+        findings.extend(traces(&config).await);
         if !config.redis.is_configured() {
             findings
                 .push(Finding::good("bus", "embedded: no Redis is configured, so there is none to check"));
@@ -281,6 +284,29 @@ fn schemas(config: &Config) -> Vec<Finding> {
             error.problems().iter().map(bad).collect()
         }
     }
+}
+
+/// Sends the collector a request without spans.
+async fn traces(config: &Config) -> Option<Finding> {
+    const WHAT: &str = "collector at tracing.otlp.endpoint";
+    let bad = |found: String, fix: &str| Finding { check: WHAT, result: found, fix: Some(fix.to_owned()) };
+    let settings = match server::collector(&config.tracing.otlp) {
+        Ok(settings) => settings?,
+        Err(error) => {
+            return Some(bad(error.to_string(), "correct [tracing.otlp], or the file that it names"));
+        }
+    };
+    let collector = match Collector::new(settings) {
+        Ok(collector) => collector,
+        Err(error) => return Some(bad(error.to_string(), "correct tracing.otlp.endpoint")),
+    };
+    Some(match collector.try_it().await {
+        Ok(()) => Finding::good(WHAT, "it accepts spans"),
+        Err(error) => bad(
+            error.to_string(),
+            "name the OTLP receiver of a collector for HTTP, mostly port 4318, with the headers that it wants",
+        ),
+    })
 }
 
 /// Prints all findings; a warning is no failure.

@@ -36,6 +36,7 @@ mod show;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod transport;
 mod validate;
 mod workspaces;
@@ -48,6 +49,7 @@ pub use proxies::ForwardedHeader;
 pub use reload::ConfigChanges;
 pub use schemas::{SchemasConfig, SchemasMode};
 pub use source::{Source, Sources};
+pub use tracing::{OtlpConfig, TracingConfig};
 pub use transport::{Http2Config, TlsConfig};
 pub use workspaces::{LiveConfig, WorkspacesConfig};
 
@@ -66,6 +68,7 @@ pub struct Config {
     pub workspaces: WorkspacesConfig,
     pub retention: RetentionConfig,
     pub schemas: SchemasConfig,
+    pub tracing: TracingConfig,
     pub replay: ReplayConfig,
     pub limits: LimitsConfig,
     pub auth: AuthConfig,

@@ -73,6 +73,7 @@ const CLASSES: &[(&str, ReloadClass)] = &[
     ("limits.unsent_bytes", OnRestart),
     ("limits.events_per_second", OnReload),
     ("limits.event_bytes_per_second", OnReload),
+    ("tracing.", OnRestart),
     ("auth.mode", OnRestart),
     ("auth.ticket_seconds", OnRestart),
     ("auth.tickets_per_user", OnRestart),

@@ -16,6 +16,16 @@ pub(super) fn is_base_path(path: &str) -> bool {
     path.is_empty() || path.strip_prefix('/').is_some_and(|segments| segments.split('/').all(segment))
 }
 
+/// A URL of `http` or `https` without a name, a password or a query.
+pub(super) fn is_endpoint(endpoint: &str) -> bool {
+    let parsed = endpoint.parse::<http::Uri>().ok();
+    parsed.is_some_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && uri.query().is_none()
+    })
+}
+
 /// Printable ASCII without space, and without what Redis reads as a pattern in `PSUBSCRIBE` and in
 /// ACL rules.
 pub(super) fn is_channel_prefix(prefix: &str) -> bool {

@@ -14,6 +14,8 @@ const SECRETS: &[(&str, Show)] = &[
     ("redis.sentinel.nodes", show_url),
     ("redis.cluster.nodes", show_url),
     ("embedded.password", show_nothing),
+    ("tracing.otlp.endpoint", show_address),
+    ("tracing.otlp.headers", show_nothing),
     ("auth.forward.url", |url| tidings_auth::ForwardUrl::new(url).to_string()),
     ("auth.jwt.secret", show_nothing),
     ("auth.jwt.secret_previous", show_nothing),

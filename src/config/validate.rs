@@ -9,7 +9,7 @@ use super::error::ConfigProblem;
 use super::load::EffectiveValue;
 use super::rules;
 use super::source::Source;
-use super::{AuthMode, Config, SchemasConfig, SchemasMode};
+use super::{AuthMode, Config, OtlpConfig, SchemasConfig, SchemasMode};
 use tidings_limits::bodies::LARGEST_BODIES_MIN;
 use tidings_settings::{ListenAddress, Seconds};
 
@@ -39,6 +39,7 @@ pub(super) fn problems(config: &Config, values: &[EffectiveValue]) -> Vec<Config
     redis(&mut checks, config);
     streams(&mut checks, config);
     schemas(&mut checks, config);
+    traces(&mut checks, config);
     sizes(&mut checks, config);
     listeners(&mut checks, config);
     console(&mut checks, config);
@@ -140,6 +141,25 @@ fn schemas(checks: &mut Checks<'_>, config: &Config) {
         ["schemas.mode", "schemas.path"],
         path.is_some() || *mode != SchemasMode::Enforce,
         "without schemas every event would be refused: name the directory of schemas in schemas.path",
+    );
+}
+
+fn traces(checks: &mut Checks<'_>, config: &Config) {
+    let OtlpConfig { endpoint, headers, headers_file, timeout_seconds } = &config.tracing.otlp;
+    checks.value("tracing.ratio", (0.0..=1.0).contains(&config.tracing.ratio), "0 to 1");
+    checks.value("tracing.otlp.endpoint", endpoint.is_empty() || rules::is_endpoint(endpoint), ENDPOINT);
+    let are_headers = tidings_traces::parse_headers(headers.reveal()).is_ok();
+    checks.value("tracing.otlp.headers", are_headers, "headers such as authorization=Bearer TOKEN,x-scope=7");
+    checks.pair(
+        ["tracing.otlp.headers", "tracing.otlp.headers_file"],
+        headers.is_empty() || headers_file.is_none(),
+        "the headers come from one place: set tracing.otlp.headers or tracing.otlp.headers_file",
+    );
+    checks.positive("tracing.otlp.timeout_seconds", *timeout_seconds);
+    checks.pair(
+        ["tracing.ratio", "tracing.otlp.endpoint"],
+        config.tracing.ratio == 0.0 || !endpoint.is_empty(),
+        "without tracing.otlp.endpoint nothing takes the traces",
     );
 }
 
@@ -343,6 +363,7 @@ const ORIGINS: &str = "\"*\", or origins as browsers send them: lower case, no p
      no default port, such as \"https://app.example.com\" or \"https://*.example.com\"";
 const ADMIN_URL: &str =
     "nothing, or an origin in lower case without a path, such as \"https://console.internal\"";
+const ENDPOINT: &str = "nothing, or a URL such as http://127.0.0.1:4318 or https://collector.internal:4318, without a name, password or query";
 const LOG_LEVEL: &str =
     "error, warn, info, debug, trace or off, or directives without spaces such as info,tidings_bus=debug";
 const CONNECTIONS: &str = "1 to 10000000 connections";

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::http::PublishRate;
 use crate::log_reader::LogReaderSettings;
 use tidings_event::{DesiredSubscriptions, NodeId};
-use tidings_hub::{Hub, HubSettings};
+use tidings_hub::{Hub, HubSettings, WatchList};
 use tidings_metrics::Metrics;
 
 /// How often workspaces without subscribers are looked for.
@@ -30,9 +30,11 @@ impl NodeHub {
         settings: HubSettings,
         log_reader: LogReaderSettings,
         desired_subscriptions: Arc<DesiredSubscriptions>,
+        watch_list: Option<Arc<WatchList>>,
         metrics: &Arc<Metrics>,
     ) -> Self {
-        let hub = Arc::new(Hub::new(node, settings, desired_subscriptions, Arc::clone(metrics)));
+        let hub = Hub::new(node, settings, desired_subscriptions, Arc::clone(metrics));
+        let hub = Arc::new(hub.watched_by(watch_list));
         Self { hub, log_reader }
     }
 }

@@ -10,6 +10,7 @@ use super::delivery::Delivery;
 use super::listener::ListenerSettings;
 use super::schemas::NodeSchemas;
 use super::start_error::StartError;
+use super::traces::NodeTraces;
 use crate::http;
 use crate::http::{
     BodyReceiver, Certificates, ConnectionLimits, ConnectionSettings, CorsRules, ListenSocket, Listener,
@@ -59,6 +60,7 @@ pub(super) struct PublicParts<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) access: &'a Access,
     pub(super) schemas: &'a NodeSchemas,
+    pub(super) traces: Option<&'a NodeTraces>,
     pub(super) metrics: &'a Arc<Metrics>,
 }
 
@@ -154,6 +156,7 @@ fn handlers(
             batch_bytes: settings.batch_bytes,
             publish_rate: Arc::clone(publish_rate),
             schemas: parts.schemas.check.clone(),
+            traces: parts.traces.map(|traces| traces.traces.publications()),
             bus: Arc::clone(parts.bus),
             retry: streams.retry,
             metrics: Arc::clone(metrics),

@@ -12,6 +12,7 @@ use super::public::PublicSettings;
 use super::reach::reach;
 use super::schemas::SchemaSettings;
 use super::shutdown::DrainSettings;
+use super::traces::TraceSettings;
 use crate::admin::ApiSettings;
 use crate::admin::console::{AdminToken, AdminTokenError, ConsoleSettings};
 use crate::config::{AuthMethod, AuthMode, Config, ForwardedHeader, LiveConfig, SchemasMode, Writer};
@@ -116,6 +117,18 @@ pub(super) fn schemas(config: &Config) -> Option<SchemaSettings> {
             SchemasMode::Enforce => Some(SchemaMode::Enforce),
         },
         patience: config.server.body_timeout_seconds.duration(),
+    })
+}
+
+/// The traces of a node, if there is a collector.
+pub(super) fn traces(config: &Config) -> Option<TraceSettings> {
+    let otlp = &config.tracing.otlp;
+    (!otlp.endpoint.is_empty()).then(|| TraceSettings {
+        endpoint: otlp.endpoint.clone(),
+        headers: otlp.headers.clone(),
+        headers_file: otlp.headers_file.clone(),
+        timeout: otlp.timeout_seconds.duration(),
+        ratio: config.tracing.ratio,
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::traces::TraceError;
 use crate::admin::console::AdminTokenError;
 use crate::files::TooFewFiles;
 use crate::http::CertificateError;
@@ -64,6 +65,9 @@ pub enum StartError {
     /// The threads that check events cannot be started.
     #[error("cannot start the threads that check events: {0} (schemas.mode)")]
     SchemaThreads(#[source] io::Error),
+    /// The collector of traces cannot be used.
+    #[error("{0} (tracing.otlp)")]
+    Traces(#[from] TraceError),
     /// The link to Redis cannot be prepared.
     #[error(transparent)]
     Redis(#[from] ConnectError),

@@ -43,7 +43,18 @@ impl ServerTasks {
     /// Spawns the tasks of all parts.
     pub(super) fn spawn(server: Server, signals: &StopSignals) -> Self {
         let Server {
-            node, bus, bus_handler, hub, delivery, access, schemas, public, admin, questions, ..
+            node,
+            bus,
+            bus_handler,
+            hub,
+            delivery,
+            access,
+            schemas,
+            traces,
+            public,
+            admin,
+            questions,
+            ..
         } = server;
         let stop = || signals.rest.clone();
         let connections =
@@ -77,6 +88,9 @@ impl ServerTasks {
             Arc::clone(node.metrics()),
             stop(),
         ));
+        if let Some(traces) = traces {
+            rest.spawn(traces.traces.run(Arc::clone(&delivery.streams.bodies), stop()));
+        }
         for shard in delivery.shards {
             rest.spawn_blocking(|| shard.run());
         }

@@ -33,6 +33,7 @@ mod running;
 mod schemas;
 mod slow_clients;
 mod stream;
+mod traces;
 mod transport;
 
 use tidings_testkit as support;

@@ -20,10 +20,11 @@ use crate::http::response::denied;
 use crate::http::response::problem::Problem;
 use tidings_auth::{Action, Authenticator, Grant};
 use tidings_bus::{Bus, EVENTS_MAX, IdempotencyKey, Item, Publication, PublishError, Published};
-use tidings_event::EntryId;
 use tidings_event::workspace::WorkspaceId;
+use tidings_event::{EntryId, TraceParent};
 use tidings_metrics::Metrics;
 use tidings_schemas::{CheckRefusal, SchemaCheck};
+use tidings_traces::PublicationTraces;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -44,6 +45,8 @@ pub struct PublishHandler {
     pub publish_rate: Arc<PublishRate>,
     /// The schemas of event types; `None` if no event is checked.
     pub schemas: Option<Arc<SchemaCheck>>,
+    /// The traces of publications; `None` without a collector.
+    pub traces: Option<PublicationTraces>,
     /// The bus that publishes events.
     pub bus: Arc<dyn Bus>,
     /// The time after which a publisher tries again, if the node or the bus cannot serve it now.
@@ -111,8 +114,15 @@ impl PublishHandler {
         let body = self.bodies.receive(request_context, keys, stream, bytes_max, too_large).await?;
         let parts = if form.batch { lines(&body.bytes) } else { vec![body.bytes.clone()] };
         let items = items(parts, form.envelope)?;
-        let ids = self.publish_items(workspace, items, key).await?;
-        Ok(published(&ids, form.batch))
+        let span = self.traces.as_ref().map(|traces| (traces, traces.begin(&request_context.headers)));
+        let trace = span.as_ref().and_then(|(_, span)| span.context());
+        let events = items.len();
+        let outcome = self.publish_items(workspace, items, key, trace).await;
+        if let Some((traces, span)) = &span {
+            let status = outcome.as_ref().map_or_else(Problem::status, |_| StatusCode::OK);
+            traces.end(span, workspace, events, status);
+        }
+        Ok(published(&outcome?, form.batch))
     }
 
     /// Publishes one event for an operator, with the checks of any publication.
@@ -121,7 +131,7 @@ impl PublishHandler {
         workspace: &WorkspaceId,
         payload: Bytes,
     ) -> Result<Option<EntryId>, Problem> {
-        let ids = self.publish_items(workspace, vec![Item::from(payload)], None).await?;
+        let ids = self.publish_items(workspace, vec![Item::from(payload)], None, None).await?;
         Ok(ids.first().copied())
     }
 
@@ -131,12 +141,13 @@ impl PublishHandler {
         workspace: &WorkspaceId,
         items: Vec<Item>,
         key: Option<IdempotencyKey>,
+        trace: Option<TraceParent>,
     ) -> Result<Published, Problem> {
         check(&items, self.event_bytes)?;
         self.check_rate(workspace, &items)?;
         self.check_schemas(workspace, &items).await?;
         let Some(publication) = Publication::several(items) else { return Err(empty()) };
-        let publication = publication.with_idempotency_key(key);
+        let publication = publication.with_idempotency_key(key).with_trace(trace);
         let began = Instant::now();
         let outcome = self.bus.publish(workspace, publication).await;
         self.metrics.publish_seconds.observe(began.elapsed().as_secs_f64());

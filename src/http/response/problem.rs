@@ -40,6 +40,12 @@ impl Problem {
         }
     }
 
+    /// Returns the status of the response.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The path is none of ours.
     #[must_use]
     pub fn not_found(detail: impl Into<String>) -> Self {
