@@ -52,7 +52,8 @@ pub enum TraceError {
     Setup(#[from] CollectorSetupError),
 }
 
-/// The settings of the collector of a configuration; `None` without one. Reads a file, and so blocks.
+/// The settings of the collector of a configuration; `None` without one. Reads a file, and so
+/// blocks.
 ///
 /// # Errors
 ///

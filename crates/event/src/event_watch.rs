@@ -9,8 +9,8 @@ use crate::{ConnectionId, SpanId, TraceParent};
 
 /// Counts the deliveries of a sampled event, from its arrival to its last write.
 ///
-/// A reader of the workspace owes the event until it has taken it or leaves. A reader that reads for
-/// several streams hands its debt to each of them.
+/// A reader of the workspace owes the event until it has taken it or leaves. A reader that reads
+/// for several streams hands its debt to each of them.
 #[derive(Debug)]
 pub struct EventWatch {
     /// The span of the event on this node.
@@ -46,8 +46,8 @@ pub struct Deliveries {
 }
 
 impl EventWatch {
-    /// Creates a watch of an event that arrived at `began`, and that `owing` readers owe. Its span is
-    /// a child of `parent`, or the first of a trace.
+    /// Creates a watch of an event that arrived at `began`, and that `owing` readers owe. Its span
+    /// is a child of `parent`, or the first of a trace.
     #[must_use]
     pub fn new(parent: Option<TraceParent>, began: Instant, owing: usize) -> Self {
         Self {

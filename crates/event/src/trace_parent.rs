@@ -11,11 +11,11 @@ const SAMPLED: u8 = 1;
 
 /// Names a trace: 16 bytes that are not all 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct TraceId(u128);
+pub struct TraceId([u8; 16]);
 
 /// Names a span of a trace: 8 bytes that are not all 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SpanId(u64);
+pub struct SpanId([u8; 8]);
 
 /// The trace of an event, and the span of its publisher.
 ///
@@ -40,7 +40,7 @@ impl TraceId {
     /// Draws an id. It is not a secret.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u128(1..))
+        Self(fastrand::u128(1..).to_be_bytes())
     }
 }
 
@@ -48,7 +48,7 @@ impl SpanId {
     /// Draws an id. It is not a secret.
     #[must_use]
     pub fn random() -> Self {
-        Self(fastrand::u64(1..))
+        Self(fastrand::u64(1..).to_be_bytes())
     }
 }
 
@@ -74,7 +74,22 @@ impl TraceParent {
     /// Parses the bytes of a field or header. `None` for every value that is not valid.
     #[must_use]
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        std::str::from_utf8(bytes).ok()?.parse().ok()
+        Self::parse(bytes)
+    }
+
+    /// Each event may have one, so it is parsed by place.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let (known, rest) = text.split_at_checked(TEXT_BYTES)?;
+        let [version] = hex(&known[..2])?;
+        let (trace, span, [flags]) = (hex(&known[3..35])?, hex(&known[36..52])?, hex(&known[53..])?);
+        let has_dashes = [2, 35, 52].iter().all(|&at| known[at] == b'-');
+        let is_whole = rest.is_empty() || version != 0 && rest.starts_with(b"-");
+        let is_valid = version != 0xff && trace != [0; 16] && span != [0; 8];
+        (has_dashes && is_whole && is_valid).then_some(Self {
+            trace: TraceId(trace),
+            span: SpanId(span),
+            flags,
+        })
     }
 }
 
@@ -84,39 +99,34 @@ impl FromStr for TraceParent {
     /// Parses version 00. Of a later version it takes the parts of version 00, as the
     /// specification demands.
     fn from_str(text: &str) -> Result<Self, TraceParentError> {
-        let (known, rest) = text.split_at_checked(TEXT_BYTES).ok_or(TraceParentError)?;
-        let mut parts = known.split('-');
-        let mut part = |digits| parts.next().filter(|part| is_hex(part, digits)).ok_or(TraceParentError);
-        let (version, trace, span, flags) = (part(2)?, part(32)?, part(16)?, part(2)?);
-        let has_end =
-            if version == "00" { rest.is_empty() } else { rest.is_empty() || rest.starts_with('-') };
-        if version == "ff" || !has_end {
-            return Err(TraceParentError);
-        }
-        let trace = u128::from_str_radix(trace, 16).map_err(|_| TraceParentError)?;
-        let span = u64::from_str_radix(span, 16).map_err(|_| TraceParentError)?;
-        let flags = u8::from_str_radix(flags, 16).map_err(|_| TraceParentError)?;
-        if trace == 0 || span == 0 {
-            return Err(TraceParentError);
-        }
-        Ok(Self { trace: TraceId(trace), span: SpanId(span), flags })
+        Self::parse(text.as_bytes()).ok_or(TraceParentError)
     }
 }
 
-/// Whether a text has this many lower-case hexadecimal digits and nothing else.
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+/// Reads twice as many lower-case hexadecimal digits as there are bytes.
+fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks().0) {
+        let [high, low] = *pair;
+        *byte = digit(high)? << 4 | digit(low)?;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for TraceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
     }
 }
 
 impl fmt::Display for SpanId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        write!(f, "{:016x}", u64::from_be_bytes(self.0))
     }
 }
 

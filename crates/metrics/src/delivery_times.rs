@@ -11,8 +11,8 @@ use super::declare::{Declaration, Kind};
 #[derive(Debug, Clone)]
 pub struct DeliveryTimes(HistogramWithExemplars<ExemplarLabels>);
 
-/// The labels of an exemplar. The names and values have at most 128 characters together
-/// (OpenMetrics 1.0, "Exemplars"): a trace has 32, and an entry of a log 41 at most.
+/// The labels of an exemplar. Names and values together have at most 128 characters (OpenMetrics
+/// 1.0, "Exemplars"). A trace has 32, and an entry of a log 41 at most.
 #[derive(Debug, Clone, Hash, PartialEq, Eq, EncodeLabelSet)]
 pub struct ExemplarLabels {
     /// The trace of a sampled event.

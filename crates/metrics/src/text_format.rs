@@ -42,7 +42,8 @@ pub(crate) fn encode(registries: &[&Registry], format: TextFormat) -> Result<Str
 
 /// Converts OpenMetrics 1.0 to the Prometheus text format 0.0.4.
 ///
-/// The older format has no units and no exemplars, and it names a counter by its samples, with `_total`.
+/// The older format has no units and no exemplars. It names a counter by its samples, with
+/// `_total`.
 fn prometheus_text(open_metrics: &str) -> String {
     let mut converted = String::with_capacity(open_metrics.len() + 256);
     let mut lines = open_metrics.lines().peekable();
@@ -70,10 +71,24 @@ fn prometheus_text(open_metrics: &str) -> String {
 #[cfg(test)]
 mod tests {
     use prometheus_client::metrics::counter::Counter;
+    use prometheus_client::metrics::exemplar::HistogramWithExemplars;
     use prometheus_client::metrics::gauge::Gauge;
     use prometheus_client::registry::Unit;
 
     use super::*;
+
+    #[test]
+    fn older_format_has_no_exemplars() {
+        let mut registry = Registry::default();
+        let histogram = HistogramWithExemplars::new([1.0].into_iter());
+        registry.register("time", "A # {text} in a help", histogram.clone());
+        histogram.observe(0.5, Some([("trace_id", "4bf9")]), None);
+        let text = encode(&[&registry], TextFormat::OpenMetrics).unwrap();
+        assert!(text.contains("time_bucket{le=\"1.0\"} 1 # {trace_id=\"4bf9\"} 0.5\n"), "{text}");
+        let text = encode(&[&registry], TextFormat::Prometheus).unwrap();
+        assert!(text.contains("time_bucket{le=\"1.0\"} 1\n") && !text.contains("4bf9"), "{text}");
+        assert!(text.contains("# HELP time A # {text} in a help.\n"), "{text}");
+    }
 
     #[test]
     fn counter_has_the_name_of_its_samples_in_the_older_format() {

@@ -43,6 +43,8 @@ const SAMPLES: &[(&str, &str)] = &[
     ("limits.connections", "7"),
     ("limits.workspaces", "7"),
     ("limits.connection_age_seconds", "7"),
+    ("tracing.otlp.endpoint", "http://127.0.0.1:7"),
+    ("tracing.otlp.headers", "authorization=secret"),
     ("auth.mode", "none"),
     ("auth.recheck_seconds", "7"),
     ("server.listen", "127.0.0.1:7"),

@@ -2,13 +2,14 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
@@ -82,19 +83,19 @@ impl TestCollector {
 
     /// Responds with a status from now on; `None` for success.
     pub(super) fn respond(&self, status: Option<u16>) {
-        self.state.lock().unwrap().status = status;
+        self.state.lock().status = status;
     }
 
     pub(super) fn requests(&self) -> usize {
-        self.state.lock().unwrap().requests
+        self.state.lock().requests
     }
 
     pub(super) fn authorizations(&self) -> Vec<String> {
-        self.state.lock().unwrap().authorizations.clone()
+        self.state.lock().authorizations.clone()
     }
 
     pub(super) fn spans(&self) -> Vec<ReceivedSpan> {
-        self.state.lock().unwrap().spans.clone()
+        self.state.lock().spans.clone()
     }
 
     /// Waits for a number of spans.
@@ -163,7 +164,7 @@ async fn take(
         request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     let body = request.into_body().collect().await.unwrap().to_bytes();
     let body: Value = serde_json::from_slice(&body).unwrap();
-    let mut state = state.lock().unwrap();
+    let mut state = state.lock();
     state.requests += 1;
     state.authorizations.extend(authorization);
     if let Some(status) = state.status {

@@ -144,7 +144,7 @@ fn publication(arguments: &[Bytes]) -> Result<Publish, Reply> {
         let text = format!("ERR tidings_publish: an idempotency key has at most {NAME_BYTES_MAX} bytes");
         return Err(Reply::error(text));
     }
-    let (to, trace) = option(4).map_or(Ok((None, None)), |text| options_of_events(text))?;
+    let (to, trace) = option(4).map_or(Ok((None, None)), options_of_events)?;
     let payloads = std::iter::once(payload).chain(options.get(ARGUMENTS_OF_ONE - 1..).unwrap_or_default());
     Ok(Publish {
         items: addressed(payloads.cloned().map(Item::from).collect(), to.as_ref())?,
@@ -156,7 +156,7 @@ fn publication(arguments: &[Bytes]) -> Result<Publish, Reply> {
     })
 }
 
-/// The object that may stand in the place of the audience.
+/// The object that may be in the place of the audience.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TracedAudience {
