@@ -4,6 +4,7 @@
 //! A message may show that the log holds an entry that is not in the order. Then this message and
 //! all later ones wait until the log is read, so the order remains that of the bus.
 
+mod append;
 mod live;
 mod results;
 
@@ -25,8 +26,7 @@ use tidings_event::envelope;
 use tidings_event::envelope::Message;
 use tidings_event::log::{LogError, LogPage, Span};
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Audience, EntryId, Epoch, EpochRecord, Frame, Position, TraceParent, epoch};
-use tidings_metrics::EventKind;
+use tidings_event::{EntryId, Epoch, EpochRecord, Frame, Position, epoch};
 
 /// The first pause before a read after reads without a result; it doubles.
 const FRUITLESS_PAUSE: Duration = Duration::from_millis(20);
@@ -372,48 +372,6 @@ impl Sequencer {
         if entry == EntryId::ZERO { self.shared.next_live(position) } else { position }
     }
 
-    /// Appends an announced event to the order. The first event of a log begins the epoch that its
-    /// record names.
-    fn append_announced(
-        &mut self,
-        id: EntryId,
-        payload: &Bytes,
-        to: Option<Arc<Audience>>,
-        trace: Option<TraceParent>,
-    ) {
-        if self.last == Some(EntryId::ZERO)
-            && let Some(record) = self.record.as_mut().filter(|record| !record.has_begun())
-        {
-            (record.first, record.last) = (id, id);
-        }
-        let position = self.position(id);
-        self.append_logged(id, payload.len(), true, trace, |shared| shared.logged(position, payload, to));
-    }
-
-    /// Appends a logged event to the order, unless `is_paced` and it exceeds the rate limit.
-    fn append_logged(
-        &mut self,
-        id: EntryId,
-        bytes: usize,
-        is_paced: bool,
-        trace: Option<TraceParent>,
-        frame: impl FnOnce(&HubShared) -> Result<Frame, ResetReason>,
-    ) {
-        self.last = Some(id);
-        self.seen_logged = true;
-        let position = self.position(id);
-        if is_paced && !self.admit(bytes, Some(position)) {
-            return;
-        }
-        match frame(&self.shared) {
-            Ok(frame) => {
-                self.push(frame, trace);
-                self.shared.metrics.count_event(EventKind::Logged);
-            }
-            Err(reason) => self.drop_event(reason, bytes, Some(position)),
-        }
-    }
-
     /// Drops an event that cannot be delivered: counts and logs it. A reset precedes every later
     /// event; without later events, resets come once a second at most. `position` is the place of
     /// the event, if it has one.
@@ -492,16 +450,5 @@ impl Sequencer {
         let from = self.ring.head_position().to_string();
         self.ring.push(Frame::reset(reason, Some(&from), head));
         self.shared.metrics.count_reset(reason.as_str());
-    }
-
-    /// Appends an event, after the resets for events that were dropped before it. Watches its
-    /// deliveries if it is sampled.
-    fn push(&mut self, frame: Frame, trace: Option<TraceParent>) {
-        self.send_drop_resets();
-        let frame = match &self.shared.watch_list {
-            None => frame,
-            Some(list) => list.watched(frame, trace, &self.workspace, self.ring.head(), self.ring.readers()),
-        };
-        self.ring.push(frame);
     }
 }

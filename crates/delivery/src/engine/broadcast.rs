@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::broadcast_buffer::BroadcastBuffer;
 use super::broadcast_clients::BroadcastClients;
 use super::chunk;
+use super::owed_event::OwedEvent;
 use super::shard_sender::ShardWaker;
-use super::watched::Watched;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
@@ -48,7 +48,7 @@ pub(super) struct Broadcast {
     pub(super) closed: Option<ReconnectReason>,
     pub(super) shard_waker: Arc<ShardWaker>,
     /// The sampled events that some clients lack; mostly none.
-    pub(super) watched: Vec<Watched>,
+    pub(super) watched: Vec<OwedEvent>,
     ring_reader: RingReader,
     heartbeat: EncodedHeartbeat,
     rest: Option<(u64, Bytes)>,
@@ -119,7 +119,7 @@ impl Broadcast {
             self.buffer.append(&frame);
             if let Some(watch) = frame.watch() {
                 let (end, clients) = (self.buffer.head(), self.broadcast_clients.len());
-                self.watched.extend(Watched::new(&frame, watch, end, clients));
+                self.watched.extend(OwedEvent::new(&frame, watch, end, clients));
             }
         }
         match outcome {

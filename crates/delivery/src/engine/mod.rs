@@ -15,7 +15,7 @@
 //! | [`outgoing`] | the bytes for one connection alone |
 //! | [`broadcast`] | a buffer with its clients and its ring reader |
 //! | [`broadcast_buffer`] | the recent frames of a workspace as bytes on the wire |
-//! | [`watched`] | the sampled events in such a buffer, and the clients that lack them |
+//! | [`owed_event`] | the sampled events in such a buffer, and the clients that lack them |
 //! | [`broadcast_clients`] | the clients of a broadcast and the pass through them |
 //! | [`heartbeat_wheel`], [`timers`] | heartbeats and other deadlines |
 //! | [`listing`], [`event_streams`] | the streams of a workspace, and of an event, for operators |
@@ -39,12 +39,12 @@ mod handoff;
 mod heartbeat_wheel;
 mod listing;
 mod outgoing;
+mod owed_event;
 mod per_broadcast;
 mod per_client;
 mod shard;
 mod shard_sender;
 mod timers;
-mod watched;
 
 pub use broadcast_buffer::BroadcastBounds;
 pub use handoff::{ConnectionGuards, Handoff, PendingStream};

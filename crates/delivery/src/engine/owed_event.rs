@@ -13,7 +13,7 @@ use tidings_hub::WATCH_TIME;
 const KEPT: Duration = WATCH_TIME.saturating_mul(2);
 
 /// A sampled event that some clients of a broadcast lack.
-pub(super) struct Watched {
+pub(super) struct OwedEvent {
     frame: Arc<Frame>,
     watch: Arc<EventWatch>,
     /// The cursor behind the event.
@@ -24,7 +24,7 @@ pub(super) struct Watched {
     offered: bool,
 }
 
-impl Watched {
+impl OwedEvent {
     /// Takes over the debt of the ring reader for the clients of a broadcast. `None` without
     /// clients.
     pub(super) fn new(frame: &Arc<Frame>, watch: &Arc<EventWatch>, end: u64, clients: usize) -> Option<Self> {
@@ -55,7 +55,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for OwedEvent {
     fn drop(&mut self) {
         self.watch.release(self.owing);
     }
@@ -94,7 +94,7 @@ impl Shard {
                 sampled = Some((Arc::clone(&watched.watch), position.entry));
             }
         }
-        watched.retain(Watched::is_open);
+        watched.retain(OwedEvent::is_open);
         sampled
     }
 
@@ -105,7 +105,7 @@ impl Shard {
         let Some(broadcast) = self.broadcasts.get_mut(cursor.broadcast as usize) else { return };
         let id = connection(client);
         let passed =
-            |watched: &&mut Watched| watched.offered && from < watched.end && watched.end <= cursor.cursor;
+            |watched: &&mut OwedEvent| watched.offered && from < watched.end && watched.end <= cursor.cursor;
         for watched in broadcast.watched.iter_mut().filter(passed) {
             watched.settle(watched.is_for(cursor.user), id);
             if watched.owing > 0 && watched.watch.behind() == id {
@@ -120,7 +120,7 @@ impl Shard {
                 watched.watch.note_behind(lacking);
             }
         }
-        broadcast.watched.retain(Watched::is_open);
+        broadcast.watched.retain(OwedEvent::is_open);
     }
 }
 
@@ -134,7 +134,7 @@ impl Broadcast {
                 watched.settle(is_delivered, None);
             }
         }
-        self.watched.retain(Watched::is_open);
+        self.watched.retain(OwedEvent::is_open);
     }
 }
 
