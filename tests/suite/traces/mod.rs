@@ -165,7 +165,11 @@ async fn publisher_decides_by_each_way(bus: Bus) {
 async fn slow_client_is_named_as_the_slowest(bus: Bus) {
     let collector = TestCollector::start().await;
     let url = collector.url();
-    let settings = [("tracing.otlp.endpoint", url.as_str()), ("server.send_buffer_bytes", "16384")];
+    let settings = [
+        ("tracing.otlp.endpoint", url.as_str()),
+        ("server.send_buffer_bytes", "16384"),
+        ("ring.bytes", "4194304"),
+    ];
     let cluster = TestCluster::start_with(bus, &settings).await;
     let mut quick = cluster.broker.connect("acme").await;
     quick.connected().await;
