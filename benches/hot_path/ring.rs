@@ -38,6 +38,7 @@ impl Full {
             linger: Duration::from_secs(30),
             workspaces: 10,
             live: LiveEvents::Never,
+            retention: Duration::MAX,
         };
         let desired = Arc::new(DesiredSubscriptions::default());
         let hub = Hub::new(NodeId::random(), settings, desired, Arc::new(Metrics::new()));

@@ -61,7 +61,12 @@ impl Node {
     /// Returns the reasons for which the node is not ready; none if it is ready.
     #[must_use]
     pub fn unready(&self) -> Vec<String> {
-        ready::unready(&self.bus.state(), self.draining.load(Ordering::Relaxed), self.silence_max)
+        ready::unready(&self.bus.state(), self.is_draining(), self.silence_max)
+    }
+
+    /// Whether the node drains.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     /// The document of `/openapi.json`.

@@ -66,6 +66,7 @@ mod tests {
             control_refused: None,
             bans_refused: None,
             server: None,
+            clock_difference: None,
             function: None,
             cluster: None,
         }

@@ -21,7 +21,11 @@ impl Node {
     pub(super) fn scrape(&self, format: TextFormat) -> Result<String, fmt::Error> {
         let (metrics, bus) = (self.metrics(), self.bus.state());
         metrics.ready.set(self.unready().is_empty().into());
+        metrics.draining.set(self.is_draining().into());
         metrics.bus_up.set((bus.link == LinkState::Up).into());
+        let refused = bus.refused.as_ref().map_or(0, |(workspaces, _)| *workspaces);
+        metrics.bus_refused.set(i64::try_from(refused).unwrap_or(i64::MAX));
+        metrics.clock_difference.set(bus.clock_difference.unwrap_or(0.0));
         let since = bus.since.duration_since(UNIX_EPOCH).unwrap_or_default();
         metrics.bus_since.set(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
         // The bus counts these itself.

@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 
 use super::node::Node;
 use crate::build;
+use crate::http::refusal_reasons;
+use tidings_auth::DenialReason;
 use tidings_bus::{ClusterState, LinkState};
 use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::EventKind;
@@ -63,6 +65,8 @@ impl Node {
                 "publishFailures": metrics.publish_failures.get(),
                 "resets": by(&ResetReason::ALL, ResetReason::as_str, |reason| metrics.resets(reason.as_str())),
                 "reconnects": by(&ReconnectReason::ALL, ReconnectReason::as_str, |reason| metrics.reconnects(reason.as_str())),
+                "refusals": by(&refusal_reasons(), |reason| reason, |reason| metrics.refusals(reason)),
+                "denials": by(&DenialReason::ALL, DenialReason::as_str, |reason| metrics.denials(reason.as_str())),
             },
         })
     }

@@ -56,6 +56,7 @@ impl Reloader {
                 }
                 Err(error) => Some(report_failure(&error)),
             };
+            reloader.server.note_outcome(error.is_none());
             reloader.notifier.reloaded(error).await;
             // The end of a shell sends the signal before the system takes its terminal away.
             if reloader.terminal.has_closed() {
@@ -119,6 +120,7 @@ async fn read_within<T: Send + 'static>(
             timeout.as_secs()
         )),
     }
+
 }
 
 fn report_success(changes: &ConfigChanges) {

@@ -26,6 +26,7 @@ impl AdminListener {
     ) -> Self {
         let console = Arc::new(console);
         let routes = admin::routes(node, &console);
-        Self { listener: settings.listener(sockets, routes, Arc::new(CorsRules::default())), console }
+        let (origins, metrics) = (Arc::new(CorsRules::default()), Arc::clone(node.metrics()));
+        Self { listener: settings.listener(sockets, routes, origins, metrics), console }
     }
 }

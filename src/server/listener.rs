@@ -13,6 +13,7 @@ use crate::http::{
     ConnectionGateSettings, ConnectionSettings, CorsRules, Hosts, ListenSocket, Listener, PassedSocket,
     Service, SocketSettings, TrustedProxies,
 };
+use tidings_metrics::Metrics;
 use tidings_settings::ListenAddress;
 
 /// Bound on resolving the name of an address.
@@ -75,8 +76,10 @@ impl ListenerSettings {
         sockets: Vec<ListenSocket>,
         routes: BoxedFilter<(Response,)>,
         origins: Arc<CorsRules>,
+        metrics: Arc<Metrics>,
     ) -> Listener {
-        let service = Service::new(routes, origins, self.hosts, Arc::new(self.proxies), self.header_bytes);
+        let proxies = Arc::new(self.proxies);
+        let service = Service::new(routes, origins, self.hosts, proxies, self.header_bytes, metrics);
         Listener {
             sockets,
             service,

@@ -106,7 +106,7 @@ impl PublicListener {
             certificates = Some((current, interval));
         }
         let (cors, limits) = (Arc::clone(&origins), Arc::clone(&settings.listener.connection_gate.limits));
-        let listener = settings.listener.listener(sockets, routes, origins);
+        let listener = settings.listener.listener(sockets, routes, origins, Arc::clone(parts.metrics));
         let listener = Listener {
             connection: ConnectionSettings { tls, ..listener.connection },
             engine: parts.delivery.engine.clone(),

@@ -1,8 +1,10 @@
 //! Settings that a running server replaces. `config/reload.rs` has their keys.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::access::token_verifier;
+use super::metrics::unix_seconds;
 use super::settings;
 use super::start_error::StartError;
 use crate::admin::console::AdminToken;
@@ -39,6 +41,14 @@ pub struct PreparedReload {
 }
 
 impl ServerReload {
+    /// Records whether the configuration was read again, for `/metrics`.
+    pub fn note_outcome(&self, has_succeeded: bool) {
+        self.metrics.config_read.set(has_succeeded.into());
+        if has_succeeded {
+            self.metrics.config_read_at.set(unix_seconds(SystemTime::now()));
+        }
+    }
+
     /// Reads the files that changed settings name, and replaces nothing. Blocks.
     ///
     /// # Errors

@@ -95,6 +95,7 @@ pub(super) fn hub(config: &Config) -> HubSettings {
             LiveConfig::Never => LiveEvents::Never,
             LiveConfig::Always => LiveEvents::Always,
         },
+        retention: config.retention.seconds.duration(),
     }
 }
 
@@ -317,7 +318,7 @@ pub(super) fn console(
         reach: reach(config, addresses),
         findings: vec![warnings::open_files(&Ok(files)), warnings::memory(memory)],
         memory: (memory.configured, memory.available),
-        refusals: super::metrics::refusals(),
+        refusals: crate::http::refusal_reasons(),
         forward: config.auth.mode.uses(AuthMethod::Forward),
     }
 }

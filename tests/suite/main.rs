@@ -14,6 +14,7 @@ mod deploy_files;
 mod documents;
 mod embedded_log;
 mod embedded_protocol;
+mod faults;
 mod forward_apps;
 mod forward_tls;
 mod guides;

@@ -50,6 +50,8 @@ pub struct BusState {
     pub bans_refused: Option<String>,
     /// The name and version of the server, such as `redis 7.0.15`, if it reports them.
     pub server: Option<String>,
+    /// The clock of this machine minus that of the server, in seconds; `None` if it is not known.
+    pub clock_difference: Option<f64>,
     /// The outcome of loading the publish function, for output; `None` before the first attempt.
     pub function: Option<String>,
     /// The shards, for a cluster.
@@ -115,6 +117,7 @@ impl StateCell {
             control_refused: None,
             bans_refused: None,
             server: None,
+            clock_difference: None,
             function: None,
             cluster: None,
         };
@@ -137,6 +140,7 @@ impl StateCell {
             inner.state.probe_refused = None;
             inner.state.subscription_refused = None;
             inner.state.control_refused = None;
+            inner.state.clock_difference = None;
         }
         if std::mem::discriminant(&inner.state.link) != std::mem::discriminant(&link) {
             inner.state.since = SystemTime::now();
@@ -158,6 +162,11 @@ impl StateCell {
     /// Sets the name and version of the server.
     pub fn set_server(&self, server: String) {
         self.0.lock().state.server = Some(server);
+    }
+
+    /// Sets the clock of this machine minus that of the server, in seconds.
+    pub fn set_clock_difference(&self, seconds: Option<f64>) {
+        self.0.lock().state.clock_difference = seconds;
     }
 
     /// Sets the outcome of loading the publish function, for output.

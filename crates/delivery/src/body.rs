@@ -71,7 +71,7 @@ impl StreamBody {
         let lifecycle = StreamLifecycle::new(millis(settings.confirm), heartbeat_at);
         let aged = terms.until.aged.map_or(NEVER, |at| millis(at.saturating_duration_since(began)));
         let close_signal = CloseSignal::of(&terms.stream_guard);
-        let stream_stats = StreamStats::new(terms.stream_guard, &recipient);
+        let stream_stats = StreamStats::new(terms.stream_guard, &recipient, &settings.metrics);
         let (key, stream) = settings.bodies.add(stream_stats, &subscriber);
         Self {
             stream,

@@ -38,4 +38,5 @@ pub use event_trace::{EventStreams, TracedEvent};
 pub use recipient::{CloseReason, Recipient};
 pub use settings::{StreamSettings, Terms};
 pub use stream_report::{BodyStreams, StreamList, StreamPhase, StreamReport, StreamWriter};
+pub use stream_stats::END_TEXTS;
 pub use until::{Until, WallClock};

@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::recipient::Recipient;
 use tidings_event::UserId;
 use tidings_event::control::ReconnectReason;
 use tidings_limits::StreamGuard;
+use tidings_metrics::Metrics;
 
-/// The statistics of a stream, and its registration. Dropping it writes the log line.
+/// The statistics of a stream, and its registration. Dropping it writes the log line and counts the
+/// end.
 pub(super) struct StreamStats {
     pub(super) stream_guard: StreamGuard,
     address: Address,
@@ -25,7 +28,22 @@ pub(super) struct StreamStats {
     ended: Option<ReconnectReason>,
     /// Whether the log line is written.
     logged: bool,
+    metrics: Arc<Metrics>,
 }
+
+/// The stream ends because its client is gone.
+pub(super) const CLIENT_LEFT: &str = "client left";
+
+/// The texts with which a log line says why a stream ended without a `tidings.reconnect`.
+pub const END_TEXTS: [&str; 7] = [
+    CLIENT_LEFT,
+    "takes no bytes",
+    "takes no bytes, or is gone",
+    "cancels its requests",
+    "cut at the end of the drain",
+    "cannot be waited for",
+    "has lost its place",
+];
 
 /// An address in few bytes, because each connection has one.
 #[derive(Clone, Copy)]
@@ -54,7 +72,7 @@ impl From<Address> for SocketAddr {
 
 impl StreamStats {
     /// Creates the statistics of a stream that begins now.
-    pub(super) fn new(stream_guard: StreamGuard, to: &Recipient) -> Self {
+    pub(super) fn new(stream_guard: StreamGuard, to: &Recipient, metrics: &Arc<Metrics>) -> Self {
         let address = Address::from(to.address);
         let client = (to.client != to.address.ip()).then(|| Box::new(to.client));
         Self {
@@ -67,6 +85,7 @@ impl StreamStats {
             bytes: 0,
             ended: None,
             logged: false,
+            metrics: Arc::clone(metrics),
         }
     }
 
@@ -91,14 +110,16 @@ impl StreamStats {
         self.ended = Some(reason);
     }
 
-    /// Ends the stream here. The log line has `why`, unless a `tidings.reconnect` was sent.
+    /// Ends the stream here. The log line and the metric have `why`, unless a `tidings.reconnect`
+    /// was sent.
     pub(super) fn abort(&mut self, why: &'static str) {
-        self.write_log_line(self.ended.map_or(why, ReconnectReason::as_str));
+        self.record_end(self.ended.map_or(why, ReconnectReason::as_str));
     }
 
-    fn write_log_line(&mut self, why: &'static str) {
+    fn record_end(&mut self, why: &'static str) {
         let Some(workspace) = self.stream_guard.workspace().filter(|_| !self.logged) else { return };
         self.logged = true;
+        self.metrics.count_ended_stream(why);
         let (address, forwarded_for) = self.addresses();
         // Outside of any span: the engine has none, and the lines of both writers are the same.
         tracing::info!(
@@ -119,7 +140,7 @@ impl StreamStats {
 
 impl Drop for StreamStats {
     fn drop(&mut self) {
-        self.abort("client left");
+        self.abort(CLIENT_LEFT);
     }
 }
 

@@ -112,6 +112,8 @@ pub struct HubSettings {
     pub workspaces: usize,
     /// Whether workspaces carry live events.
     pub live: LiveEvents,
+    /// The time for which a log keeps an event. An older one may have expired with its log.
+    pub retention: Duration,
 }
 
 /// Whether workspaces carry live events, which are in no log. It decides when a client gets a reset
@@ -127,10 +129,33 @@ pub enum LiveEvents {
     Always,
 }
 
-/// The hub is at its limit of workspaces or of their events, so it rejects a further workspace.
+/// The limit at which a hub rejects a further workspace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this node holds as many workspaces as it may (limits.workspaces, limits.ring_bytes)")]
-pub struct Full;
+pub enum Full {
+    /// The number of workspaces.
+    #[error("this node holds as many workspaces as it may (limits.workspaces)")]
+    Workspaces,
+    /// The memory for their events.
+    #[error("the events of this node's workspaces leave no memory for another one (limits.ring_bytes)")]
+    RingBytes,
+}
+
+impl Full {
+    /// The label in the metric of refusals: the setting, with hyphens.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Workspaces => "workspaces",
+            Self::RingBytes => "ring-bytes",
+        }
+    }
+}
+
+/// Returns the bytes of rings beyond which a hub with these limits rejects a further workspace.
+#[must_use]
+pub const fn bytes_full(ring_bytes_in_all: usize, event_bytes: usize) -> usize {
+    ring_bytes_in_all.saturating_sub(event_bytes + ring::FRAME_OVERHEAD_BYTES)
+}
 
 /// All workspaces of this node.
 #[derive(Debug)]
@@ -180,7 +205,7 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// [`Full`] if the workspace would be one too many, or if the memory for its events is used up.
+    /// [`Full`] names the limit that the workspace would exceed.
     pub fn join(
         &self,
         id: &WorkspaceId,
@@ -236,17 +261,21 @@ impl Hub {
         released
     }
 
-    /// Whether the hub is at its limit with this number of workspaces.
-    fn is_full(&self, workspaces: usize) -> bool {
-        workspaces >= self.shared.settings.workspaces || self.shared.is_memory_full()
+    /// The limit that the hub has reached with this number of workspaces, if it has.
+    fn full(&self, workspaces: usize) -> Option<Full> {
+        if workspaces >= self.shared.settings.workspaces {
+            Some(Full::Workspaces)
+        } else {
+            self.shared.is_memory_full().then_some(Full::RingBytes)
+        }
     }
 
     /// Releases lingering workspaces, the longest first, until a further one fits. It looks at no
     /// other workspace, so many clients at a full hub cost little. The map is locked, so a later
     /// join requests its workspace after the release.
     fn free_lingering(&self, workspaces: &mut HashMap<WorkspaceId, Arc<WorkspaceCell>>) -> Result<(), Full> {
-        while self.is_full(workspaces.len()) {
-            let id = self.shared.lingering.take().ok_or(Full)?;
+        while let Some(full) = self.full(workspaces.len()) {
+            let id = self.shared.lingering.take().ok_or(full)?;
             // The workspace may have a subscriber again, or it may be gone.
             if workspaces.get(&id).is_some_and(|cell| cell.take_from_lingering()) {
                 workspaces.remove(&id);

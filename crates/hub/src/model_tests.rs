@@ -262,6 +262,7 @@ impl World {
             linger: Duration::from_secs(30),
             workspaces: 100,
             live: LiveEvents::Auto,
+            retention: Duration::MAX,
         };
         let now = Arc::new(AtomicU64::new(0));
         let nodes = [(), ()].map(|()| {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use governor::RateLimiter;
 use governor::middleware::NoOpMiddleware;
@@ -25,18 +25,27 @@ const RESET_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The clock of a hub, as the time since a fixed start; it never goes back.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
+pub struct Clock {
+    read: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// The time from 1970 to the start.
+    start: Duration,
+}
 
 impl Clock {
-    /// Creates a clock that `read` reads.
+    /// Creates a clock that `read` reads, with 1970 as its start.
     #[must_use]
     pub fn new(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { read: Arc::new(read), start: Duration::ZERO }
     }
 
     /// The current time.
     pub(super) fn now(&self) -> Duration {
-        (self.0)()
+        (self.read)()
+    }
+
+    /// The time since 1970. Later changes of the system's clock have no effect on it.
+    pub(super) fn since_1970(&self) -> Duration {
+        self.start + self.now()
     }
 }
 
@@ -44,13 +53,14 @@ impl Default for Clock {
     /// The system's monotonic clock.
     fn default() -> Self {
         let began = Instant::now();
-        Self::new(move || began.elapsed())
+        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { start, ..Self::new(move || began.elapsed()) }
     }
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Clock").field(&(self.0)()).finish()
+        f.debug_tuple("Clock").field(&self.now()).finish()
     }
 }
 
@@ -58,7 +68,7 @@ impl governor::clock::Clock for Clock {
     type Instant = Duration;
 
     fn now(&self) -> Duration {
-        (self.0)()
+        (self.read)()
     }
 }
 

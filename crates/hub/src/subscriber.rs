@@ -20,6 +20,7 @@ use tidings_event::control::ResetReason;
 use tidings_event::log::Span;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{EntryId, Epoch, EventWatch, Frame, Position};
+use tidings_metrics::Metrics;
 
 /// A subscriber of a workspace: a filter, and a cursor into the ring, or into the log until it has
 /// caught up with the ring. Dropping it ends the subscription.
@@ -167,6 +168,12 @@ impl Subscriber {
     #[must_use]
     pub fn reading_for(self, reader: ReaderId) -> Self {
         Self { reader: Some(reader), ..self }
+    }
+
+    /// The metrics of the hub.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.cell().shared().metrics
     }
 
     fn cell(&self) -> &Arc<WorkspaceCell> {

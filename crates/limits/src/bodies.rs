@@ -56,8 +56,16 @@ struct ShareUse {
 #[derive(Debug)]
 pub struct BodyReservation {
     // Fields drop in this order: the permits return before the share is removed.
-    _permits: [Option<OwnedSemaphorePermit>; 3],
+    permits: [Option<OwnedSemaphorePermit>; 3],
     _uses: [Option<ShareUse>; 2],
+}
+
+impl BodyReservation {
+    /// The reserved memory in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.permits[2].as_ref().map_or(0, |permit| permit.num_permits() * UNIT)
+    }
 }
 
 impl BodyBudget {
@@ -95,7 +103,7 @@ impl BodyBudget {
             permit = acquire(&self.common, count) => permit,
             permit = acquire(&self.spare, count), if is_small => permit,
         };
-        BodyReservation { _permits: [client, address, all], _uses: [Some(of_client), of_address] }
+        BodyReservation { permits: [client, address, all], _uses: [Some(of_client), of_address] }
     }
 
     fn share(self: &Arc<Self>, holder: Holder, bytes: usize) -> ShareUse {

@@ -4,6 +4,7 @@
 //! for `/metrics`, and collects them for the table of `docs/metrics.md`.
 
 use std::hash::{Hash, Hasher};
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabel as _, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::TypedMetric;
@@ -56,6 +57,9 @@ pub(crate) trait Kind: Sized {
     fn registered(&self) -> Self::Registered;
 }
 
+/// A gauge of fractions.
+pub(crate) type FloatGauge = Gauge<f64, AtomicU64>;
+
 /// A counter for each value of one label.
 #[derive(Debug, Clone)]
 pub(crate) struct CounterBy {
@@ -88,7 +92,7 @@ macro_rules! metrics {
     ) => {
         $(#[$about])*
         $access struct $group {
-            registry: prometheus_client::registry::Registry,
+            pub(crate) registry: prometheus_client::registry::Registry,
             $(
                 $(#[doc = $help])+
                 $visible $field: $kind,
@@ -97,7 +101,7 @@ macro_rules! metrics {
 
         impl $group {
             /// Creates all metrics at zero, with the declarations behind them.
-            fn declared() -> (Self, Vec<$crate::declare::Declaration>) {
+            pub(crate) fn declared() -> (Self, Vec<$crate::declare::Declaration>) {
                 let mut declared = $crate::declare::Declared::default();
                 $(
                     let $field: $kind = declared.add($crate::declare::Declaration {
@@ -161,6 +165,18 @@ impl Kind for Counter {
 }
 
 impl Kind for Gauge {
+    type Registered = Self;
+
+    fn create(_: &Declaration) -> Self {
+        Self::default()
+    }
+
+    fn registered(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Kind for FloatGauge {
     type Registered = Self;
 
     fn create(_: &Declaration) -> Self {

@@ -5,55 +5,23 @@ use std::fmt;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::Unit;
 
 use super::authentication::AuthenticationTimes;
 use super::build_info::BuildInfo;
-use super::declare::{CounterBy, metrics};
+use super::declare::{CounterBy, FloatGauge, metrics};
 use super::delivery_times::DeliveryTimes;
 use super::forward::{ForwardMetrics, ForwardOutcome};
+use super::kinds::{EventKind, SchemaResult, SpanResult};
+use super::rejections::Rejections;
 use super::series::Series;
 use super::sign_in::SignInOutcome;
-use super::text_format::{self, TextFormat};
 
 /// The buckets of durations within a node and its network, in seconds.
+///
+/// Most limits of a node on a wait are 5 seconds. So there is a bucket on each side of 5.
 const SECONDS: &[f64] =
-    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
-
-/// The outcome of the check of an event by its schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SchemaResult {
-    /// The event matches.
-    Valid,
-    /// The event does not match, and is delivered.
-    Mismatch,
-    /// The type of the event has no schema, and the event is delivered.
-    NoSchema,
-    /// The node refused the event, which came over HTTP.
-    Refused,
-    /// Too many events came at once, so the event was not checked.
-    Unchecked,
-}
-
-/// The outcome of the span of a sampled event or publication.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpanResult {
-    /// The collector took it.
-    Exported,
-    /// The collector did not take it in time.
-    Dropped,
-    /// Too many sampled events were on their way, so the event got no span.
-    LeftOut,
-}
-
-/// Whether an event is in the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EventKind {
-    /// A live event, without an entry in the log.
-    Live,
-    /// A durable event.
-    Logged,
-}
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 4.0, 5.0, 6.0, 10.0];
 
 metrics! {
     /// Holds the counters and gauges of a node, from the start of the process.
@@ -83,7 +51,30 @@ metrics! {
         }
 
         /// Connections that the public listener accepts at a time.
-        pub connections_max: Gauge { name: "connections_max", more: "This is `limits.connections`." }
+        pub connections_max: Gauge {
+            name: "connections_max",
+            more: "This is `limits.connections`, or less where the limit of open files is too low.",
+        }
+
+        /// Connections that the configuration asks for.
+        pub connections_configured: Gauge {
+            name: "connections_configured",
+            more: "This is `limits.connections`.",
+        }
+
+        /// Bytes of rings beyond which the node refuses further workspaces.
+        pub ring_bytes_full: Gauge {
+            name: "ring_full",
+            unit: Some(Unit::Bytes),
+            more: "This is `limits.ring_bytes` without the largest event.",
+        }
+
+        /// Bytes of memory for the bodies of requests, at most.
+        pub body_bytes_max: Gauge {
+            name: "body_max",
+            unit: Some(Unit::Bytes),
+            more: "This is `limits.body_bytes`.",
+        }
 
         /// The build, always 1.
         build: BuildInfo {
@@ -96,8 +87,36 @@ metrics! {
         /// Whether the node is ready for clients, 1 or 0.
         pub ready: Gauge { name: "ready", more: "It is 1 while `/ready` returns 200." }
 
-        /// Whether the link to the bus is up with all its subscriptions, 1 or 0.
-        pub bus_up: Gauge { name: "bus_up" }
+        /// Whether the node drains, 1 or 0.
+        pub draining: Gauge { name: "draining" }
+
+        /// Whether the link to the bus is up, 1 or 0.
+        pub bus_up: Gauge {
+            name: "bus_up",
+            more: "The bus has confirmed or rejected each subscription then. In a cluster, a primary \
+                   that the cluster reports as failed does not count: see `tidings_cluster_shards_up`.",
+        }
+
+        /// Workspaces whose subscription the bus rejects.
+        pub bus_refused: Gauge {
+            name: "bus_refused_workspaces",
+            more: "Most likely the user of Redis may not subscribe to their channels.",
+        }
+
+        /// Requests for a stream that got 503 because the bus did not confirm the workspace.
+        pub streams_unconfirmed: Counter {
+            name: "streams_unconfirmed",
+            more: "A client that takes an event stream gets `tidings.reconnect` instead, and counts in \
+                   `tidings_reconnects_total` as `unavailable`.",
+        }
+
+        /// The clock of the node minus the clock of Redis, in seconds.
+        pub clock_difference: FloatGauge {
+            name: "bus_clock_difference",
+            unit: Some(Unit::Seconds),
+            more: "It is 0 on the embedded bus, and without the right to `TIME`. In a cluster it is \
+                   that of the server whose clock differs most.",
+        }
 
         /// The time of the last change of the link to the bus, in seconds since 1970.
         pub bus_since: Gauge { name: "bus_since_timestamp", unit: Some(Unit::Seconds) }
@@ -142,6 +161,13 @@ metrics! {
             name: "unsent",
             unit: Some(Unit::Bytes),
             more: "The limit is `limits.unsent_bytes`.",
+        }
+
+        /// Bytes of memory for the bodies of requests that the node receives or publishes.
+        pub body_bytes: Gauge {
+            name: "body",
+            unit: Some(Unit::Bytes),
+            more: "A body counts twice. The limit is `limits.body_bytes`.",
         }
 
         /// Streams of the engine whose client takes no more bytes for now.
@@ -207,7 +233,7 @@ metrics! {
         }
 
         /// Events from the bus.
-        events: CounterBy {
+        pub(crate) events: CounterBy {
             name: "events",
             label: Some("kind"),
             values: &EventKind::VALUES,
@@ -215,7 +241,7 @@ metrics! {
         }
 
         /// Events that the node dropped.
-        dropped: CounterBy {
+        pub(crate) dropped: CounterBy {
             name: "events_dropped",
             label: Some("reason"),
             more: "The reason is `too-large`, `not-utf8`, `bad-envelope`, `bad-entry` or \
@@ -240,15 +266,22 @@ metrics! {
         }
 
         /// Resets, by the reason for which events may be missing.
-        resets: CounterBy {
+        pub(crate) resets: CounterBy {
             name: "resets",
             label: Some("reason"),
             more: "A [reset](protocol.md#the-brokers-own-events) counts once for a workspace, \
                    or once for a client that resumes.",
         }
 
+        /// Logs that lost events which the node had received.
+        pub log_losses: Counter {
+            name: "log_losses",
+            more: "Redis lost them by a failover or a restart without its data. Each node counts a \
+                   log once for each loss. The position of a client never counts.",
+        }
+
         /// Streams that the node ended with a request to reconnect, by reason.
-        reconnects: CounterBy {
+        pub(crate) reconnects: CounterBy {
             name: "reconnects",
             label: Some("reason"),
             more: "The [protocol](protocol.md#the-brokers-own-events) has the reasons. Many \
@@ -256,14 +289,30 @@ metrics! {
         }
 
         /// Connections, streams and bodies beyond a limit.
-        refusals: CounterBy {
+        pub(crate) refusals: CounterBy {
             name: "refusals",
             label: Some("reason"),
             more: "The reason is the [limit](operations.md#limits), see below.",
         }
 
+        /// Streams that ended, by the `why` of their log line.
+        pub(crate) ended_streams: CounterBy {
+            name: "ended_streams",
+            label: Some("why"),
+            more: "[The log](logging.md) has the same texts.",
+        }
+
+        /// Requests that the node rejected, by the `request` and `reason` of their log line.
+        pub(crate) rejections: Rejections {
+            name: "rejected_requests",
+            label: Some("request,reason"),
+            more: "The reason is a [type of problem](errors.md), or the reason of a \
+                   `tidings.reconnect`. A combination that is rare has no series before its first \
+                   count.",
+        }
+
         /// Requests that authentication rejected, by the check that failed.
-        denials: CounterBy {
+        pub(crate) denials: CounterBy {
             name: "denials",
             label: Some("reason"),
             more: "[Errors](errors.md#authentication) has the checks.",
@@ -297,7 +346,7 @@ metrics! {
         pub publish_failures: Counter { name: "publish_failures" }
 
         /// Events that the node checked by their schemas.
-        schema_checks: CounterBy {
+        pub(crate) schema_checks: CounterBy {
             name: "schema_checks",
             label: Some("result"),
             values: &SchemaResult::VALUES,
@@ -323,7 +372,10 @@ metrics! {
         }
 
         /// Primaries of the cluster whose link for events is up.
-        pub cluster_shards_up: Gauge { name: "cluster_shards_up" }
+        pub cluster_shards_up: Gauge {
+            name: "cluster_shards_up",
+            more: "Workspaces of the others get no events.",
+        }
 
         /// Workspaces that the node wants from the cluster.
         pub cluster_wanted: Gauge { name: "cluster_subscriptions_wanted" }
@@ -357,6 +409,31 @@ metrics! {
             more: "It is 0 without TLS.",
         }
 
+        /// The time at which the certificate of the public listener begins, in seconds since 1970.
+        pub tls_not_before: Gauge {
+            name: "tls_certificate_not_before",
+            unit: Some(Unit::Seconds),
+            more: "It is 0 without TLS.",
+        }
+
+        /// Whether the last read of the certificate and its key succeeded, 1 or 0.
+        pub certificate_read: Gauge {
+            name: "tls_certificate_last_reload_successful",
+            more: "While it is 0, the node uses the certificate before.",
+        }
+
+        /// Whether the last reload of the configuration succeeded, 1 or 0.
+        pub config_read: Gauge {
+            name: "config_last_reload_successful",
+            more: "While it is 0, the node uses the configuration before.",
+        }
+
+        /// The time of the last successful reload, or of the start, in seconds since 1970.
+        pub config_read_at: Gauge {
+            name: "config_last_reload_success_timestamp",
+            unit: Some(Unit::Seconds),
+        }
+
         /// Decisions of the app, by outcome.
         forward_decisions: CounterBy {
             name: "forward",
@@ -372,6 +449,21 @@ metrics! {
             more: "A value near `auth.forward.concurrent` for long means that the app is too slow.",
         }
 
+        /// Whether the last read of the key files succeeded, 1 or 0.
+        pub keys_read: Gauge {
+            name: "key_files_last_reload_successful",
+            more: "While it is 0, the node uses the keys before.",
+        }
+
+        /// Keys that the node knows from `auth.jwt.jwks_url`.
+        pub jwks_keys: Gauge { name: "jwks_keys" }
+
+        /// URLs of `auth.jwt.jwks_url` of which the node knows no key.
+        pub jwks_urls_without_keys: Gauge {
+            name: "jwks_urls_without_keys",
+            more: "Tokens that need their keys get 503.",
+        }
+
         /// Key sets that the node fetched from `auth.jwt.jwks_url`.
         pub jwks_fetches: Counter { name: "jwks_fetches" }
 
@@ -383,25 +475,15 @@ metrics! {
     }
 }
 
-/// Returns the table of `docs/metrics.md`: Markdown with a row for each metric.
-#[must_use]
-pub fn markdown() -> String {
-    let mut text = "| metric | type | meaning |\n| --- | --- | --- |\n".to_owned();
-    for metric in Metrics::declared().1 {
-        let label = metric.label.map(|label| format!("{{{label}}}")).unwrap_or_default();
-        let unit = metric.unit.as_ref().map(|unit| format!(", {}", unit.as_str())).unwrap_or_default();
-        let meaning = format!("{} {}", metric.help, metric.more);
-        let (sample, kind) = (metric.sample(), &metric.kind);
-        text.push_str(&format!("| `{sample}{label}` | {kind}{unit} | {} |\n", meaning.trim_end()));
-    }
-    text
-}
-
 impl Metrics {
     /// Creates all metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        Self::declared().0
+        let metrics = Self::declared().0;
+        for succeeded in [&metrics.certificate_read, &metrics.config_read, &metrics.keys_read] {
+            succeeded.set(1);
+        }
+        metrics
     }
 
     /// Creates the series of these label values, with 0. A rate of a series that begins with its
@@ -413,9 +495,15 @@ impl Metrics {
             (&self.reconnects, series.reconnects),
             (&self.refusals, series.refusals),
             (&self.denials, series.denials),
+            (&self.ended_streams, series.ended_streams),
         ] {
             for value in values {
                 counter.create(value);
+            }
+        }
+        for (request, reasons) in series.rejections {
+            for reason in *reasons {
+                self.rejections.create(request, reason);
             }
         }
     }
@@ -433,163 +521,6 @@ impl Metrics {
             self.forward_in_flight.clone(),
             self.forward_seconds.clone(),
         )
-    }
-
-    /// Counts an event from the bus.
-    pub fn count_event(&self, kind: EventKind) {
-        self.events.inc(kind.as_str());
-    }
-
-    /// Counts a connection, stream or body beyond the limit that `reason` names.
-    pub fn count_refusal(&self, reason: &'static str) {
-        self.refusals.inc(reason);
-    }
-
-    /// Counts an event that the node dropped.
-    pub fn count_dropped(&self, reason: &'static str) {
-        self.dropped.inc(reason);
-    }
-
-    /// Counts events that were checked by their schemas.
-    pub fn count_schema_checks(&self, result: SchemaResult, events: u64) {
-        self.schema_checks.inc_by(result.as_str(), events);
-    }
-
-    /// Counts spans.
-    pub fn count_spans(&self, result: SpanResult, spans: u64) {
-        self.spans.inc_by(result.as_str(), spans);
-    }
-
-    /// Returns the number of spans with a result.
-    #[must_use]
-    pub fn spans(&self, result: SpanResult) -> u64 {
-        self.spans.get(result.as_str())
-    }
-
-    /// Counts a reset.
-    pub fn count_reset(&self, reason: &'static str) {
-        self.resets.inc(reason);
-    }
-
-    /// Counts a stream that the node ended with a request to reconnect.
-    pub fn count_reconnect(&self, reason: &'static str) {
-        self.reconnects.inc(reason);
-    }
-
-    /// Counts a request that authentication rejected.
-    pub fn count_denial(&self, reason: &'static str) {
-        self.denials.inc(reason);
-    }
-
-    /// Counts an attempt to sign in to the console.
-    pub fn count_sign_in(&self, outcome: SignInOutcome) {
-        self.sign_ins.inc(outcome.as_str());
-    }
-
-    /// Returns the number of events of a kind from the bus.
-    #[must_use]
-    pub fn events(&self, kind: EventKind) -> u64 {
-        self.events.get(kind.as_str())
-    }
-
-    /// Returns the number of events that were dropped for a reason.
-    #[must_use]
-    pub fn dropped(&self, reason: &'static str) -> u64 {
-        self.dropped.get(reason)
-    }
-
-    /// Returns the number of connections, streams and bodies beyond the limit that `reason` names.
-    #[must_use]
-    pub fn refusals(&self, reason: &'static str) -> u64 {
-        self.refusals.get(reason)
-    }
-
-    /// Returns the number of requests that authentication rejected by the check that `reason`
-    /// names.
-    #[must_use]
-    pub fn denials(&self, reason: &'static str) -> u64 {
-        self.denials.get(reason)
-    }
-
-    /// Returns the number of checks by schemas with a result.
-    #[must_use]
-    pub fn schema_checks(&self, result: SchemaResult) -> u64 {
-        self.schema_checks.get(result.as_str())
-    }
-
-    /// Returns the number of resets for a reason.
-    #[must_use]
-    pub fn resets(&self, reason: &'static str) -> u64 {
-        self.resets.get(reason)
-    }
-
-    /// Returns the number of streams that the node ended for a reason.
-    #[must_use]
-    pub fn reconnects(&self, reason: &'static str) -> u64 {
-        self.reconnects.get(reason)
-    }
-
-    /// Encodes all metrics in a text format.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error only if a metric cannot encode itself; none of these fails.
-    pub fn encode(&self, format: TextFormat) -> Result<String, fmt::Error> {
-        text_format::encode(&[&self.registry], format)
-    }
-
-    /// Encodes all metrics and those of another registry in a text format.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error only if a metric cannot encode itself; none of these fails.
-    pub fn encode_with(&self, other: &Registry, format: TextFormat) -> Result<String, fmt::Error> {
-        text_format::encode(&[&self.registry, other], format)
-    }
-}
-
-impl SchemaResult {
-    /// The values of the label, in the order of declaration.
-    const VALUES: [&str; 5] = [
-        Self::Valid.as_str(),
-        Self::Mismatch.as_str(),
-        Self::NoSchema.as_str(),
-        Self::Refused.as_str(),
-        Self::Unchecked.as_str(),
-    ];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Valid => "valid",
-            Self::Mismatch => "mismatch",
-            Self::NoSchema => "no-schema",
-            Self::Refused => "refused",
-            Self::Unchecked => "unchecked",
-        }
-    }
-}
-
-impl SpanResult {
-    /// The values of the label, in the order of declaration.
-    const VALUES: [&str; 3] = [Self::Exported.as_str(), Self::Dropped.as_str(), Self::LeftOut.as_str()];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Exported => "exported",
-            Self::Dropped => "dropped",
-            Self::LeftOut => "left-out",
-        }
-    }
-}
-
-impl EventKind {
-    const VALUES: [&str; 2] = [Self::Live.as_str(), Self::Logged.as_str()];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Live => "live",
-            Self::Logged => "logged",
-        }
     }
 }
 

@@ -16,4 +16,8 @@ pub struct Series<'a> {
     pub refusals: &'a [&'static str],
     /// The checks of authentication.
     pub denials: &'a [&'static str],
+    /// The reasons for which streams end.
+    pub ended_streams: &'a [&'static str],
+    /// The kinds of requests, each with the reasons for which the node rejects it.
+    pub rejections: &'a [(&'static str, &'a [&'static str])],
 }

@@ -5,6 +5,8 @@ use std::fmt;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use super::Metrics;
+
 /// A text format of metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TextFormat {
@@ -22,6 +24,26 @@ impl TextFormat {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Prometheus => "text/plain; version=0.0.4; charset=utf-8",
         }
+    }
+}
+
+impl Metrics {
+    /// Encodes all metrics in a text format.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error only if a metric cannot encode itself; none of these fails.
+    pub fn encode(&self, format: TextFormat) -> Result<String, fmt::Error> {
+        encode(&[&self.registry], format)
+    }
+
+    /// Encodes all metrics and those of another registry in a text format.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error only if a metric cannot encode itself; none of these fails.
+    pub fn encode_with(&self, other: &Registry, format: TextFormat) -> Result<String, fmt::Error> {
+        encode(&[&self.registry, other], format)
     }
 }
 

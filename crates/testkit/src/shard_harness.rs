@@ -61,6 +61,7 @@ impl ShardHarness {
             linger: NEVER,
             workspaces: 10_000,
             live: LiveEvents::Auto,
+            retention: Duration::MAX,
         };
         let hub = Hub::new(node, settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {

@@ -152,8 +152,8 @@ pub(in crate::admin) fn routes(console: &Arc<Console>, hint: String) -> BoxedFil
                     client: request.peer.client.address,
                 };
                 let response = console.respond(console_path, &method, request, body).await;
-                let response = reply::guarded(response.unwrap_or_else(Problem::into_response));
-                logged.log(&response);
+                let mut response = reply::guarded(response.unwrap_or_else(Problem::into_response));
+                logged.log(&mut response);
                 response
             }
         })

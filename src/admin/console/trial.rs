@@ -91,7 +91,7 @@ impl Console {
         let subscriber = parts
             .hub
             .join(workspace, start, SubscriptionFilter::default())
-            .map_err(|error| Problem::unavailable(error.to_string(), retry).at_limit("workspaces"))?;
+            .map_err(|error| Problem::unavailable(error.to_string(), retry).at_limit(error.as_str()))?;
         let peer = request.peer;
         peer.connection.begin_streaming();
         let until = parts.streams.draw_until(None);

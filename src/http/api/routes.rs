@@ -202,7 +202,7 @@ fn logged(kind: RequestKind, id: &str, request_context: &RequestContext) -> Logg
 
 /// The response to a request, whose rejection is logged.
 fn respond(request: &LoggedRequest, result: Result<Response, Problem>) -> Response {
-    let response = result.unwrap_or_else(Problem::into_response);
-    request.log(&response);
+    let mut response = result.unwrap_or_else(Problem::into_response);
+    request.log(&mut response);
     response
 }

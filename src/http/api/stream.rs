@@ -156,10 +156,10 @@ impl StreamHandler {
         let subscriber = match self.hub.join(&workspace, start, filter) {
             Ok(subscriber) => subscriber.reading_for(ReaderId::of(&holder)),
             Err(error) => {
-                self.streams.metrics.count_refusal("workspaces");
+                self.streams.metrics.count_refusal(error.as_str());
                 let user = grant.identity.user.clone();
                 self.authenticator.release_ticket(grant).await;
-                return self.full("workspaces", error.to_string(), user, by_status);
+                return self.full(error.as_str(), error.to_string(), user, by_status);
             }
         };
         if by_status {
@@ -195,6 +195,7 @@ impl StreamHandler {
         if confirmed {
             return Ok(());
         }
+        self.streams.metrics.streams_unconfirmed.inc();
         Err(Problem::unavailable(
             "the workspace's subscription on the bus is not confirmed: try again later",
             self.streams.retry,
@@ -254,7 +255,8 @@ impl StreamHandler {
         }
         let reason = ReconnectReason::Overloaded;
         let mut response = event_stream::reconnect(&self.streams, reason);
-        response.extensions_mut().insert(Refusal { reason: reason.as_str(), check: Some(limit), user });
+        let check = Some(limit);
+        response.extensions_mut().insert(Refusal { reason: reason.as_str(), check, user, request: None });
         Ok(response)
     }
 }

@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use http::StatusCode;
 use http::header::{self, HeaderValue};
+use prometheus_client::metrics::gauge::Gauge;
 
 use super::request_context::RequestContext;
 use crate::http::response::problem::Problem;
@@ -36,7 +37,29 @@ pub struct BodyReceiver {
 #[derive(Debug)]
 pub(crate) struct Received {
     pub(crate) bytes: Bytes,
-    _permit: BodyReservation,
+    _memory: CountedMemory,
+}
+
+/// Reserved memory, which the metrics show until it is dropped.
+#[derive(Debug)]
+struct CountedMemory {
+    bytes: i64,
+    shown: Gauge,
+    _reservation: BodyReservation,
+}
+
+impl CountedMemory {
+    fn new(reservation: BodyReservation, metrics: &Metrics) -> Self {
+        let bytes = i64::try_from(reservation.bytes()).unwrap_or(i64::MAX);
+        metrics.body_bytes.inc_by(bytes);
+        Self { bytes, shown: metrics.body_bytes.clone(), _reservation: reservation }
+    }
+}
+
+impl Drop for CountedMemory {
+    fn drop(&mut self) {
+        self.shown.dec_by(self.bytes);
+    }
 }
 
 impl BodyReceiver {
@@ -75,13 +98,14 @@ impl BodyReceiver {
         }
         let bytes_max = announced.unwrap_or(bytes_max);
         let waiting = self.budget.reserve(keys, request_context.peer.client.address, bytes_max);
-        let Ok(permit) = tokio::time::timeout(self.timeout, waiting).await else {
+        let Ok(reservation) = tokio::time::timeout(self.timeout, waiting).await else {
             self.metrics.count_refusal("body-bytes");
             return Err(Problem::rate_limited(
                 "too many bodies are being received, yours among them (limits.body_bytes): send fewer at a time",
                 self.retry,
             ));
         };
+        let memory = CountedMemory::new(reservation, &self.metrics);
         let collecting = tokio::time::timeout(self.timeout, collect(body, bytes_max, too_large));
         let bytes = collecting.await.unwrap_or_else(|_| {
             Err(Problem::new(
@@ -90,7 +114,7 @@ impl BodyReceiver {
                 "the request's body did not arrive in time",
             ))
         })?;
-        Ok(Received { bytes, _permit: permit })
+        Ok(Received { bytes, _memory: memory })
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+use tidings_hub::Full;
+use tidings_limits::StreamBound;
+
 /// The limit that a connection exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LimitExceeded {
@@ -36,4 +39,13 @@ impl fmt::Display for LimitExceeded {
             Self::Rate => "more clients connect at this moment than the node accepts: try again later",
         })
     }
+}
+
+/// The reasons for which a node counts refusals of connections, streams and bodies.
+#[must_use]
+pub fn refusal_reasons() -> Vec<&'static str> {
+    let limits = LimitExceeded::ALL.map(LimitExceeded::reason).into_iter();
+    let streams = StreamBound::ALL.map(StreamBound::as_str);
+    let workspaces = [Full::Workspaces, Full::RingBytes].map(Full::as_str);
+    limits.chain(streams).chain(workspaces).chain(["body-bytes"]).collect()
 }

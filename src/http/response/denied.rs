@@ -59,7 +59,7 @@ pub(crate) fn problem(metrics: &Metrics, retry: Duration, denial: &Denial) -> Pr
 /// Notes in a response that has no problem the denial for its log line.
 fn refused(mut response: Response, reason: &'static str, denial: &Denial) -> Response {
     let check = Some(denial.reason.as_str());
-    response.extensions_mut().insert(Refusal { reason, check, user: denial.user.clone() });
+    response.extensions_mut().insert(Refusal { reason, check, user: denial.user.clone(), request: None });
     response
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod denied;
 pub(crate) mod event_stream;
 pub(crate) mod problem;
 pub(crate) mod refusal;
+pub(crate) mod rejections;

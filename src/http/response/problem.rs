@@ -125,7 +125,8 @@ impl Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.extend(self.headers);
-        let refusal = Refusal { reason: self.kind, check: self.check.or(self.limit), user: self.user };
+        let check = self.check.or(self.limit);
+        let refusal = Refusal { reason: self.kind, check, user: self.user, request: None };
         response.extensions_mut().insert(refusal);
         response
     }

@@ -6,6 +6,7 @@ use warp::reply::Response;
 
 use tidings_event::UserId;
 use tidings_event::workspace::WorkspaceId;
+use tidings_metrics::Metrics;
 
 /// The name of the event of a log line. A layer of the log remembers these lines.
 pub const REFUSAL_EVENT: &str = "request rejected";
@@ -20,6 +21,8 @@ pub(crate) struct Refusal {
     pub(crate) check: Option<&'static str>,
     /// The user, if authentication found one.
     pub(crate) user: Option<UserId>,
+    /// The request, once its rejection is logged.
+    pub(crate) request: Option<RequestKind>,
 }
 
 /// The requests whose rejections are logged.
@@ -42,7 +45,7 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
-    fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Stream => "stream",
             Self::Access => "access",
@@ -69,18 +72,21 @@ pub(crate) struct LoggedRequest {
 }
 
 impl LoggedRequest {
-    /// Writes a line if the response rejects the request. The line has no detail of a problem,
-    /// because such texts may repeat a part of a payload.
-    pub(crate) fn log(&self, response: &Response) {
-        let Some(Refusal { reason, check, user }) = response.extensions().get() else { return };
+    /// Writes a line if the response rejects the request, and notes the request in the response.
+    /// The line has no detail of a problem, because such texts may repeat a part of a payload.
+    pub(crate) fn log(&self, response: &mut Response) {
+        let status = response.status().as_u16();
+        let Some(refusal) = response.extensions_mut().get_mut::<Refusal>() else { return };
+        refusal.request = Some(self.kind);
+        let Refusal { reason, check, user, .. } = refusal;
         // Outside of any span: the line has all fields itself.
         tracing::info!(
             name: REFUSAL_EVENT,
             parent: None,
             request = self.kind.as_str(),
-            reason,
-            check,
-            status = response.status().as_u16(),
+            reason = *reason,
+            check = *check,
+            status,
             workspace = self.workspace.as_ref().map(WorkspaceId::as_str),
             user = user.as_ref().map(UserId::as_str),
             client.address = %self.address,
@@ -88,4 +94,10 @@ impl LoggedRequest {
             "request rejected"
         );
     }
+}
+
+/// Counts the rejection that a response has, if it is one that the log has.
+pub(crate) fn count(metrics: &Metrics, response: &Response) {
+    let Some(Refusal { reason, request: Some(request), .. }) = response.extensions().get() else { return };
+    metrics.count_rejection(request.as_str(), reason);
 }

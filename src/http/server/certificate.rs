@@ -42,6 +42,8 @@ pub struct PairFiles {
 #[derive(Debug)]
 pub struct Pair {
     certified: Arc<CertifiedKey>,
+    /// The begin of the certificate's validity; `None` if it cannot be read.
+    pub not_before: Option<SystemTime>,
     /// The end of the certificate's validity; `None` if it cannot be read.
     pub not_after: Option<SystemTime>,
 }
@@ -103,7 +105,7 @@ impl PairFiles {
             .collect::<Result<_, _>>()
             .map_err(|_| missing(&self.certificate, "certificate"))?;
         let Some(first) = chain.first() else { return Err(missing(&self.certificate, "certificate")) };
-        let not_after = not_after(first);
+        let (not_before, not_after) = validity(first).unzip();
         let key = PrivateKeyDer::from_pem_slice(&contents(&self.key)?)
             .map_err(|_| missing(&self.key, "private key"))?;
         let certified = CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| {
@@ -118,7 +120,7 @@ impl PairFiles {
                 },
             }
         })?;
-        Ok(Pair { certified: Arc::new(certified), not_after })
+        Ok(Pair { certified: Arc::new(certified), not_before, not_after })
     }
 
     fn prints(&self) -> [Option<Fingerprint>; 2] {
@@ -187,9 +189,11 @@ impl Certificates {
                 let not_after = pair.not_after.and_then(rfc3339);
                 tracing::info!(not_after, "the certificate was read again: new connections get it");
                 self.current.0.store(pair.certified);
+                self.metrics.certificate_read.set(1);
                 true
             }
             Err(error) => {
+                self.metrics.certificate_read.set(0);
                 tracing::error!(%error, "the certificate cannot be read again: going on with the one before");
                 false
             }
@@ -238,15 +242,20 @@ fn contents(path: &Path) -> Result<Vec<u8>, CertificateError> {
     read_regular_file(path, FILE_BYTES_MAX).map_err(unreadable)
 }
 
-/// The end of a certificate's validity (RFC 5280 section 4.1.2.5).
-fn not_after(certificate: &CertificateDer<'_>) -> Option<SystemTime> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    Some(SystemTime::UNIX_EPOCH + certificate.tbs_certificate.validity.not_after.to_unix_duration())
+/// The begin and end of a certificate's validity (RFC 5280 section 4.1.2.5).
+fn validity(certificate: &CertificateDer<'_>) -> Option<(SystemTime, SystemTime)> {
+    let validity = x509_cert::Certificate::from_der(certificate).ok()?.tbs_certificate.validity;
+    let time = |since: Duration| SystemTime::UNIX_EPOCH + since;
+    Some((time(validity.not_before.to_unix_duration()), time(validity.not_after.to_unix_duration())))
 }
 
 fn note(pair: &Pair, metrics: &Metrics) {
-    let ends = pair.not_after.and_then(|ends| ends.duration_since(SystemTime::UNIX_EPOCH).ok());
-    metrics.tls_not_after.set(ends.and_then(|ends| i64::try_from(ends.as_secs()).ok()).unwrap_or(0));
+    let seconds = |time: Option<SystemTime>| {
+        let since = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+        since.and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
+    };
+    metrics.tls_not_before.set(seconds(pair.not_before));
+    metrics.tls_not_after.set(seconds(pair.not_after));
 }
 
 fn rfc3339(time: SystemTime) -> Option<String> {
@@ -282,6 +291,13 @@ mod tests {
         let deadline = Instant::now() + Duration::from_secs(15);
         while metrics.tls_not_after.get() == first {
             assert!(Instant::now() < deadline, "the second pair is not read");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let lifetime = metrics.tls_not_after.get() - metrics.tls_not_before.get();
+        assert_eq!((lifetime, metrics.certificate_read.get()), (4 * 86_400, 1));
+        fs::write(&files.certificate, "no certificate").unwrap();
+        while metrics.certificate_read.get() == 1 {
+            assert!(Instant::now() < deadline, "the fault is not shown");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         stop.cancel();

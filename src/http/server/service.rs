@@ -23,9 +23,10 @@ use crate::http::request::limit_exceeded::LimitExceeded;
 use crate::http::request::peer::Peer;
 use crate::http::response::cors::CorsRules;
 use crate::http::response::problem::Problem;
-use crate::http::response::refusal::{LoggedRequest, RequestKind};
+use crate::http::response::refusal::{self, LoggedRequest, RequestKind};
 use tidings_delivery::CloseReason;
 use tidings_limits::AddressCounts;
+use tidings_metrics::Metrics;
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
@@ -66,6 +67,7 @@ pub struct Service {
     hosts: Hosts,
     proxies: Arc<TrustedProxies>,
     header_bytes: usize,
+    metrics: Arc<Metrics>,
 }
 
 impl Service {
@@ -77,8 +79,9 @@ impl Service {
         hosts: Hosts,
         proxies: Arc<TrustedProxies>,
         header_bytes: usize,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { routes, origins, hosts, proxies, header_bytes }
+        Self { routes, origins, hosts, proxies, header_bytes, metrics }
     }
 
     /// The trusted proxies.
@@ -172,7 +175,9 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
         // rejected head may be a part of that request.
         let closes = (self.is_overflow() || checked.is_err()) && version < Version::HTTP_2;
         let connection_state = Arc::clone(&self.remote.connection_state);
+        let metrics = Arc::clone(&self.service.metrics);
         let finish = move |mut response: Response| {
+            refusal::count(&metrics, &response);
             let headers = response.headers_mut();
             headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
             if closes {
@@ -187,8 +192,8 @@ impl hyper::service::Service<Request<Incoming>> for PeerService {
             let Remote { address, .. } = self.remote;
             let logged =
                 LoggedRequest { kind: RequestKind::Any, workspace: None, address, client: address.ip() };
-            let response = problem.into_response();
-            logged.log(&response);
+            let mut response = problem.into_response();
+            logged.log(&mut response);
             return Box::pin(async move { Ok(finish(response)) });
         }
         let peer = self.peer(&request);

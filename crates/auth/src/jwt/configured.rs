@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use jsonwebtoken::Algorithm;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +14,7 @@ use super::key::VerificationKey;
 use super::material::{self, JwtSetupError};
 use crate::JwtConfig;
 use crate::jwt::config::KeySource;
+use tidings_metrics::Metrics;
 use tidings_settings::Fingerprint;
 
 /// Holds the keys of a configuration without URLs of key sets.
@@ -23,6 +25,8 @@ pub(super) struct ConfiguredKeys {
     /// `None` if the configuration contains the keys.
     files: Option<Box<KeyFiles>>,
     requested: Notify,
+    /// Whether the last read succeeded, 1 or 0.
+    succeeded: Gauge,
 }
 
 #[derive(Debug)]
@@ -38,7 +42,7 @@ struct KeyFiles {
 
 impl ConfiguredKeys {
     /// Reads the keys; returns `None` if the configuration names URLs. Reads files, and so blocks.
-    pub(super) fn open(config: &JwtConfig) -> Result<Option<Self>, JwtSetupError> {
+    pub(super) fn open(config: &JwtConfig, metrics: &Metrics) -> Result<Option<Self>, JwtSetupError> {
         let source = material::source(config)?;
         let paths: Vec<PathBuf> = match source {
             KeySource::SecretFile(paths) | KeySource::PublicKeyFile(paths) => {
@@ -53,7 +57,9 @@ impl ConfiguredKeys {
         let interval = config.key_reload_seconds.duration();
         let files = (!paths.is_empty())
             .then(|| Box::new(KeyFiles { config: config.clone(), paths, last_seen, may_be_short, interval }));
-        Ok(Some(Self { current: ArcSwap::from_pointee(keys), files, requested: Notify::new() }))
+        let succeeded = metrics.keys_read.clone();
+        succeeded.set(1);
+        Ok(Some(Self { current: ArcSwap::from_pointee(keys), files, requested: Notify::new(), succeeded }))
     }
 
     /// Returns the keys that may have signed a token of this algorithm; never empty, because they
@@ -102,11 +108,13 @@ impl ConfiguredKeys {
             Ok(Ok(keys)) => {
                 tracing::info!(keys = keys.len(), "the keys for tokens were read again");
                 self.current.store(Arc::new(keys));
+                self.succeeded.set(1);
                 return true;
             }
             Ok(Err(error)) => error.to_string(),
             Err(error) => error.to_string(),
         };
+        self.succeeded.set(0);
         tracing::error!(
             error,
             "the keys for tokens cannot be read again: the previous ones stay in use; correct the file"

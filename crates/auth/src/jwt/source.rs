@@ -12,6 +12,7 @@ use arc_swap::ArcSwapOption;
 use http::Uri;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +51,10 @@ pub(super) struct SourceSettings {
     timeout: Duration,
     fetched: Counter,
     failed: Counter,
+    /// The keys of all URLs.
+    known: Gauge,
+    /// The URLs without a key.
+    without_keys: Gauge,
 }
 
 #[derive(Debug, Default)]
@@ -82,12 +87,15 @@ impl SourceSettings {
             timeout: config.jwks_timeout_seconds.duration(),
             fetched: metrics.jwks_fetches.clone(),
             failed: metrics.jwks_fetch_failures.clone(),
+            known: metrics.jwks_keys.clone(),
+            without_keys: metrics.jwks_urls_without_keys.clone(),
         }
     }
 }
 
 impl KeySetSource {
     pub(super) fn new(address: Uri, issuer: Option<String>, settings: SourceSettings) -> Self {
+        settings.without_keys.inc();
         Self {
             address,
             issuer,
@@ -116,7 +124,20 @@ impl KeySetSource {
         let is_same = |other: &&Self| {
             (&other.address, &other.settings.algorithms) == (&self.address, &self.settings.algorithms)
         };
-        self.keys.store(known.iter().find(is_same).and_then(Self::keys));
+        self.replace_keys(known.iter().find(is_same).and_then(Self::keys));
+    }
+
+    /// Replaces the keys, and updates the metrics; returns the keys before.
+    fn replace_keys(&self, keys: Option<Arc<KeySet>>) -> Option<Arc<KeySet>> {
+        let SourceSettings { known, without_keys, .. } = &self.settings;
+        let count = |keys: &Option<Arc<KeySet>>| {
+            keys.as_ref().map_or(0, |keys| i64::try_from(keys.len()).unwrap_or(i64::MAX))
+        };
+        let (added, has_keys) = (count(&keys), keys.is_some());
+        let before = self.keys.swap(keys);
+        known.inc_by(added - count(&before));
+        without_keys.inc_by(i64::from(before.is_some()) - i64::from(has_keys));
+        before
     }
 
     /// Fetches at once, then repeatedly, until `stop` is cancelled.
@@ -164,7 +185,7 @@ impl KeySetSource {
 
     fn store(&self, keys: KeySet) {
         let count = keys.len();
-        let before = self.keys.swap(Some(Arc::new(keys)));
+        let before = self.replace_keys(Some(Arc::new(keys)));
         let failures = {
             let mut fetches = self.fetches.lock();
             fetches.pending = false;
@@ -186,13 +207,22 @@ impl KeySetSource {
         if let Some(silenced) = self.failure_log.pass() {
             let known = self.keys.load().as_ref().map_or(0, |keys| keys.len());
             let url = self.name();
-            tracing::warn!(
-                url,
-                error,
-                known,
-                silenced,
-                "cannot fetch the keys for tokens; the last known ones stay in use"
-            );
+            if known > 0 {
+                tracing::warn!(
+                    url,
+                    error,
+                    known,
+                    silenced,
+                    "cannot fetch the keys for tokens; the last known ones stay in use"
+                );
+            } else {
+                tracing::error!(
+                    url,
+                    error,
+                    silenced,
+                    "cannot fetch the keys for tokens, and none are known: tokens get 503"
+                );
+            }
         }
     }
 
@@ -232,5 +262,12 @@ impl KeySetSource {
             Ok(Ok(())) if self.fetches.lock().failures == 0 => Refreshed::Yes,
             _ => Refreshed::Failed,
         }
+    }
+}
+
+impl Drop for KeySetSource {
+    fn drop(&mut self) {
+        self.replace_keys(None);
+        self.settings.without_keys.dec();
     }
 }

@@ -57,7 +57,7 @@ impl Verifier {
     ///
     /// Returns a [`JwtSetupError`] that names the key of the configuration to correct.
     pub fn new(config: &JwtConfig, metrics: &Metrics) -> Result<Self, JwtSetupError> {
-        let keys = match (material::source(config)?, ConfiguredKeys::open(config)?) {
+        let keys = match (material::source(config)?, ConfiguredKeys::open(config, metrics)?) {
             (_, Some(keys)) => VerifierKeys::Configured(keys),
             (KeySource::Jwks(addresses), None) => {
                 let tls = addresses.iter().any(|address| address.starts_with("https:"));

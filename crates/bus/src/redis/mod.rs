@@ -31,6 +31,7 @@ mod backoff;
 mod bounded;
 pub mod bulk;
 mod channel;
+mod clock;
 mod cluster;
 mod commands;
 mod connect;

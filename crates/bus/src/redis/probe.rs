@@ -9,6 +9,7 @@ use redis::Value;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::RedisBus;
+use super::clock;
 use super::connect::{describe, is_temporary};
 use super::link_gate::LinkGate;
 use super::runner::CommandRunner as _;
@@ -110,7 +111,7 @@ impl<'a> Probes<'a> {
     }
 }
 
-/// Checks with each ping that the link for commands responds. Never ends.
+/// Checks with each ping that the link for commands responds, and compares the clocks. Never ends.
 async fn check_commands(bus: &RedisBus) -> Infallible {
     let within = bus.config.ping_timeout_seconds.duration();
     let mut tick = interval(bus.config.ping_seconds.duration());
@@ -118,6 +119,7 @@ async fn check_commands(bus: &RedisBus) -> Infallible {
     loop {
         tick.tick().await;
         bus.commands.check(within).await;
+        bus.state.set_clock_difference(clock::difference(&bus.commands, within).await);
     }
 }
 

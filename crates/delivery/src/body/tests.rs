@@ -60,6 +60,7 @@ fn hub() -> Hub {
         linger: Duration::from_secs(30),
         workspaces: 10,
         live: LiveEvents::Auto,
+        retention: Duration::MAX,
     };
     Hub::new(NodeId::random(), settings, Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()))
 }

@@ -24,7 +24,7 @@ impl PendingStream {
     /// Creates the stream of a subscriber that has just joined.
     #[must_use]
     pub fn new(subscriber: Subscriber, terms: Terms, recipient: &Recipient) -> Self {
-        let stream_stats = StreamStats::new(terms.stream_guard, recipient);
+        let stream_stats = StreamStats::new(terms.stream_guard, recipient, subscriber.metrics());
         Self { stream_stats, place: terms.place, subscriber, until: terms.until }
     }
 

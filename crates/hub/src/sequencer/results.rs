@@ -2,14 +2,16 @@
 //! so are announced events that the log does not hold. A log that began again is distinguished from
 //! its predecessor.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{Announced, ReadReason, ReadRequest, Sequencer, SequencerOutcome};
 use crate::LiveEvents;
-use tidings_event::EntryId;
 use tidings_event::control::ResetReason;
 use tidings_event::envelope::Message;
 use tidings_event::log::{LiveMark, LogError, LogPage, Span, proves};
+use tidings_event::{EntryId, EpochRecord};
 
 impl Sequencer {
     /// Applies a page to the order.
@@ -31,6 +33,7 @@ impl Sequencer {
             }
             // A log that began again without a subscription may have had events before.
             ReadReason::Recovery => {
+                self.note_loss(page);
                 let knows_none = self.last == Some(EntryId::ZERO);
                 let reason = if knows_none { ResetReason::Interrupted } else { self.reason(page) };
                 self.restart_at(page.head, page.record, reason)
@@ -107,6 +110,7 @@ impl Sequencer {
         if id <= last && is_same_epoch {
             // The log has lost its end, or an announcement named an event that the log never held.
             self.fruitless = self.fruitless.saturating_add(1);
+            self.shared.metrics.log_losses.inc();
             return self.restart_at(previous, page.record, ResetReason::RolledBack);
         }
         if previous > last || !self.queue.begins_with(id) {
@@ -116,6 +120,9 @@ impl Sequencer {
         // The subscription was never lost, and the log held nothing between the last event and this
         // one.
         self.fruitless = 0;
+        if !is_same_epoch {
+            self.note_loss(page);
+        }
         self.record = page.record;
         if id <= last || !is_same_epoch {
             self.generations += 1;
@@ -128,6 +135,7 @@ impl Sequencer {
 
     /// Handles the log from its beginning, after it no longer held the last event.
     fn apply_new_log(&mut self, resume: Option<EntryId>, page: &LogPage) -> SequencerOutcome {
+        self.note_loss(page);
         let last = self.last.unwrap_or_default();
         let is_new = page.proven && !self.unproven && page.entries.iter().all(|entry| entry.id != last);
         if !is_new || page.entries.is_empty() {
@@ -139,6 +147,34 @@ impl Sequencer {
         self.generations += 1;
         (self.last, self.record) = (Some(EntryId::ZERO), page.record);
         self.append_page(ReadReason::Look, page)
+    }
+
+    /// Counts the log if it has lost events of the order.
+    fn note_loss(&self, page: &LogPage) {
+        if self.has_lost_events(page) {
+            self.shared.metrics.log_losses.inc();
+        }
+    }
+
+    /// Whether the log has lost events of the order. A trim, an expiry or a deletion loses none.
+    fn has_lost_events(&self, page: &LogPage) -> bool {
+        let last = self.last.unwrap_or_default();
+        if last == EntryId::ZERO || page.entries.iter().any(|entry| entry.id == last) {
+            return false;
+        }
+        let may_have_expired = || {
+            let age = self.shared.clock.since_1970().saturating_sub(Duration::from_millis(last.milliseconds));
+            age >= self.shared.settings.retention
+        };
+        match (self.record.filter(EpochRecord::has_begun), page.record) {
+            (Some(known), Some(now)) if known.epoch == now.epoch => page.head < last,
+            // The record outlives a log that expires or is deleted, so the next epoch knows it.
+            (Some(known), Some(now)) if !now.has_begun() || now.first != EntryId::ZERO => {
+                now.earlier < known.last && !may_have_expired()
+            }
+            (Some(_), None) => !may_have_expired(),
+            _ => page.head < last && !may_have_expired(),
+        }
     }
 
     /// The reason for which a log does not connect to the last event.

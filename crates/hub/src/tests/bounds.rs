@@ -70,7 +70,7 @@ fn lingering_workspaces_are_released_at_the_limit() {
     };
     drop((0..99).map(|number| join(number).unwrap()).collect::<Vec<_>>());
     let held: Vec<_> = (100..200).map(|number| join(number).unwrap()).collect();
-    assert_eq!(join(1).unwrap_err(), Full);
+    assert_eq!(join(1).unwrap_err(), Full::Workspaces);
     assert!(join(150).is_ok(), "an existing workspace is no further one");
     drop(held);
     assert!(join(1).is_ok());
@@ -94,7 +94,7 @@ fn full_rings_reject_a_further_workspace() {
     let used = fixture.metrics.ring_bytes.get();
     assert!((2000..=3000).contains(&used), "{used}");
     assert_eq!(read(&mut slow), ["lagging"]);
-    assert_eq!(join("third").unwrap_err(), Full);
+    assert_eq!(join("third").unwrap_err(), Full::RingBytes);
     assert!(join("other").is_ok(), "an existing workspace is no further one");
     drop((slow, quick));
     assert!(join("third").is_ok(), "the lingering workspace is released");
@@ -136,7 +136,7 @@ fn longest_lingering_workspace_is_released_first() {
     assert_eq!(changes().get(&id("b")), Some(&SubscriptionChange::Release));
     let _second = join("e").unwrap();
     assert_eq!(changes().get(&id("c")), Some(&SubscriptionChange::Release));
-    assert_eq!(join("f").unwrap_err(), Full);
+    assert_eq!(join("f").unwrap_err(), Full::Workspaces);
 
     // A workspace that was swept is no longer in the list, and one that is in use again is in it
     // once.
@@ -147,5 +147,5 @@ fn longest_lingering_workspace_is_released_first() {
     assert!(changes().get(&id("a")) != Some(&SubscriptionChange::Release), "there was space");
     let _fourth = join("g").unwrap();
     assert_eq!(changes().get(&id("a")), Some(&SubscriptionChange::Release));
-    assert_eq!(join("h").unwrap_err(), Full);
+    assert_eq!(join("h").unwrap_err(), Full::Workspaces);
 }

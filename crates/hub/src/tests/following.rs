@@ -83,6 +83,54 @@ fn log_that_lost_events_causes_a_reset_after_interruption() {
     }
 }
 
+/// A restart of the server without its data removes the record of the epoch too. A trim, a deletion
+/// or an expiry loses nothing that a log has to keep.
+#[test]
+fn log_that_lost_received_events_counts_once() {
+    let day = Duration::from_secs(86_400);
+    for (lose, retention, losses) in [
+        ((|log| log.roll_back(1)) as fn(&mut ModelLog), day, 1),
+        (ModelLog::flush, Duration::MAX, 1),
+        (ModelLog::end, Duration::MAX, 0),
+        (|log| log.trim(0), Duration::MAX, 0),
+        // The events are of 1970, so the log has expired with its record.
+        (ModelLog::flush, day, 0),
+    ] {
+        for is_interrupted in [true, false] {
+            let fixture = fixture_with(HubSettings { retention, ..settings() });
+            log_unannounced(&fixture, 1, "1");
+            log_unannounced(&fixture, 2, "2");
+            let mut live = joined(&fixture);
+            if is_interrupted {
+                fixture.hub.interrupted();
+            }
+            lose(&mut fixture.log.lock());
+            if is_interrupted {
+                fixture.confirm();
+            }
+            log(&fixture, 4, "4");
+            log(&fixture, 5, "5");
+            read_all(&fixture, &mut live);
+            // Without an interruption a log of the same epoch goes on where it ends.
+            let is_unseen = !is_interrupted && retention == day;
+            let expected = if is_unseen { 0 } else { losses };
+            assert_eq!(fixture.metrics.log_losses.get(), expected, "{retention:?} {is_interrupted}");
+        }
+    }
+}
+
+/// The place of a client proves nothing about a log.
+#[test]
+fn position_of_a_client_counts_no_lost_log() {
+    let fixture = fixture();
+    log_unannounced(&fixture, 1, "1");
+    let _live = joined(&fixture);
+    let mut ahead = resume(&fixture, "1996045566024-0");
+    assert_eq!(read_all(&fixture, &mut ahead), ["unproven:rolled-back"]);
+    assert_eq!(fixture.metrics.resets(ResetReason::RolledBack.as_str()), 1);
+    assert_eq!(fixture.metrics.log_losses.get(), 0);
+}
+
 #[test]
 fn gap_in_an_unreadable_log_causes_a_reset() {
     let fixture = fixture();
@@ -128,6 +176,7 @@ fn gap_is_filled_from_the_log_before_the_event() {
         linger: Duration::ZERO,
         workspaces: 100,
         live: LiveEvents::Auto,
+        retention: Duration::MAX,
     };
     let fixture = fixture_with(settings);
     let mut subscriber = joined(&fixture);
@@ -241,6 +290,7 @@ fn undeliverable_event_is_counted_and_causes_a_reset() {
         linger: Duration::ZERO,
         workspaces: 100,
         live: LiveEvents::Auto,
+        retention: Duration::MAX,
     });
     let mut subscriber = joined(&fixture);
     send_message(&fixture, "1234");

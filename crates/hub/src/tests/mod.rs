@@ -55,6 +55,7 @@ fn settings() -> HubSettings {
         linger: Duration::from_secs(30),
         workspaces: 100,
         live: LiveEvents::Auto,
+        retention: Duration::MAX,
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 
 use super::*;
 use crate::declare::Declaration;
+use crate::{TextFormat, markdown};
 
 /// The page, and the lines around its generated part.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
@@ -39,7 +40,15 @@ fn encoded_text_has_the_counted_values() {
 fn declared_names_are_those_of_the_samples() {
     let (metrics, declarations) = Metrics::declared();
     let a = &["a"][..];
-    metrics.create(&Series { resets: a, dropped: a, reconnects: a, refusals: a, denials: a });
+    metrics.create(&Series {
+        resets: a,
+        dropped: a,
+        reconnects: a,
+        refusals: a,
+        denials: a,
+        ended_streams: a,
+        rejections: &[("a", a)],
+    });
     let text = metrics.encode(TextFormat::OpenMetrics).unwrap();
     let samples = text.lines().filter(|line| !line.starts_with('#'));
     let samples: BTreeSet<&str> = samples

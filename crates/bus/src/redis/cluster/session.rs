@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::super::backoff::Backoff;
+use super::super::clock;
 use super::super::connect::{ConnectError, describe, is_temporary};
 use super::super::function;
 use super::super::identity::ServerIdentity;
@@ -57,6 +58,7 @@ pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<ClusterShard>, st
         let was_open = {
             let mut status = shard.status.lock();
             status.received_at = None;
+            status.clock_difference = None;
             let before = std::mem::replace(&mut status.link, ShardLinkState::Down(error.clone()));
             !matches!(before, ShardLinkState::Down(_))
         };
@@ -117,7 +119,7 @@ async fn session(
     let lost = tokio::select! {
         lost = serve(shared, shard, &mut link, subscriptions, backoff, &probes) => lost,
         lost = probes.run(shared, shard, server) => lost,
-        () = check_commands(shared, server) => return String::new(),
+        () = check_commands(shared, shard, server) => return String::new(),
         () = load_function(shard, server) => return String::new(),
     };
     link.fault().unwrap_or(lost.0)
@@ -240,13 +242,16 @@ fn name_of_shard(
     names.find(|name| topology.is_settled(slot_of(name.as_bytes()), shard))
 }
 
-/// Checks with each ping that the link for commands responds. Never ends.
-async fn check_commands(shared: &ClusterShared, server: &ClusterServer) {
+/// Checks with each ping that the link for commands responds, and compares the clocks. Never ends.
+async fn check_commands(shared: &ClusterShared, shard: &ClusterShard, server: &ClusterServer) {
     let mut tick = interval(shared.config.ping_seconds.duration());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
-        server.commands.check(shared.config.ping_timeout_seconds.duration()).await;
+        let within = shared.config.ping_timeout_seconds.duration();
+        server.commands.check(within).await;
+        let difference = clock::difference(&server.commands, within).await;
+        shard.status.lock().clock_difference = difference;
     }
 }
 

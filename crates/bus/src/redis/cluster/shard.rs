@@ -42,6 +42,8 @@ pub(super) struct ShardStatus {
     /// When a probe or, without them, a reply last arrived over this link.
     pub(super) received_at: Option<Instant>,
     pub(super) server_name: Option<String>,
+    /// The clock of this machine minus that of the server, in seconds.
+    pub(super) clock_difference: Option<f64>,
     pub(super) function: Option<String>,
 }
 
@@ -92,6 +94,7 @@ impl ClusterShard {
             control_refused: None,
             received_at: None,
             server_name: None,
+            clock_difference: None,
             function: None,
         };
         Self {

@@ -71,6 +71,8 @@ pub(super) fn compose(state: BusState, shards: Vec<FoundShard>, latest: &Latest,
         shards.iter().filter_map(|found| found.status.refused.as_ref()).map(|(count, _)| count).sum();
     let reason =
         shards.iter().find_map(|found| found.status.refused.as_ref().map(|(_, reason)| reason.clone()));
+    let differences = shards.iter().filter_map(|found| found.status.clock_difference);
+    let clock_difference = differences.max_by(|one, other| one.abs().total_cmp(&other.abs()));
     let age = |at: Instant| now.saturating_duration_since(at);
     let of_healthy =
         || shards.iter().filter(|found| !found.is_failed && found.status.link == ShardLinkState::Up);
@@ -79,6 +81,7 @@ pub(super) fn compose(state: BusState, shards: Vec<FoundShard>, latest: &Latest,
     BusState {
         refused: reason.map(|reason| (refused, reason)),
         last_received,
+        clock_difference,
         probe_refused: first(|status| status.probe_refused.as_ref()),
         subscription_refused: first(|status| status.subscription_refused.as_ref()),
         control_refused: first(|status| status.control_refused.as_ref()),

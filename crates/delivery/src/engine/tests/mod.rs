@@ -130,6 +130,7 @@ impl Scene {
             linger: Duration::from_secs(30),
             workspaces: 1000,
             live: LiveEvents::Auto,
+            retention: Duration::MAX,
         };
         let watch_list = Arc::new(WatchList::new(0.0, Arc::clone(&metrics)));
         let hub =
