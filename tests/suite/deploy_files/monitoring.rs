@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::documents;
 use crate::guides::Document;
 use crate::support::broker::BrokerOptions;
-use crate::support::directory::{repository, repository_file};
+use crate::support::directory::{Directory, repository, repository_file};
 use crate::support::{Broker, DEADLINE, RedisServer, eventually, http};
 
 /// The families that a node shows, with the metrics of its process, each as a list of its samples.
@@ -53,7 +53,7 @@ async fn monitoring_names_metrics_that_a_node_has() {
     assert!(expressions.len() > 50, "{}", expressions.len());
     for expression in &expressions {
         let names = named(expression);
-        assert!(!names.is_empty() || expression.starts_with("up{"), "{expression}");
+        assert!(!names.is_empty() || expression.contains("up{"), "{expression}");
         for name in names {
             assert!(known.contains(&name), "no node has {name}: {expression}");
         }
@@ -94,8 +94,8 @@ fn each_alert_has_a_section_of_the_runbook() {
     for rule in rules() {
         let Some(alert) = rule["alert"].as_str() else { continue };
         assert!(page.contains(&format!("\n## {alert}\n")), "{alert}");
-        let anchor = format!("docs/guides/alerts.md#{}", alert.to_lowercase());
-        assert_eq!(rule["annotations"]["runbook"], anchor, "{alert}");
+        let address = format!("https://example.com/tidings/docs/guides/alerts.md#{}", alert.to_lowercase());
+        assert_eq!(rule["annotations"]["runbook_url"], address, "{alert}");
         assert!(rule["labels"]["severity"].is_string(), "{alert}");
         alerts.insert(alert.to_owned());
     }
@@ -105,6 +105,81 @@ fn each_alert_has_a_section_of_the_runbook() {
     let document = Document::read("docs/guides/alerts.md");
     let scrape: Value = serde_saphyr::from_str(document.blocks("Alerts and dashboard", "yaml")[0]).unwrap();
     assert_eq!(scrape["scrape_configs"][0]["job_name"], "tidings");
+    assert_eq!(scrape["scrape_configs"][0]["scrape_interval"], "15s");
+}
+
+/// Prometheus accepts the configurations of the page. Each gives the targets the name of the job,
+/// which some expressions need.
+#[test]
+fn prometheus_accepts_the_configurations_of_the_guide() {
+    let document = Document::read("docs/guides/alerts.md");
+    let directory = Directory::new();
+    directory.write("rules.yaml", repository_file("deploy/monitoring/rules.yaml"));
+    let blocks = document.blocks("Alerts and dashboard", "yaml");
+    for (name, block) in [("static", blocks[0]), ("kubernetes", blocks[1])] {
+        // Some builds of Prometheus lack the discovery of Kubernetes.
+        let found = "static_configs:\n      - targets: [\"node-1:8081\"]";
+        let block = block.replace("kubernetes_sd_configs:\n      - role: pod", found);
+        let file = directory.write(&format!("{name}.yaml"), block);
+        let run = Command::new("promtool").args(["check", "config"]).arg(file).output();
+        let run = run.expect("promtool runs: scripts/test installs it");
+        let output = [run.stdout, run.stderr].concat();
+        assert!(run.status.success(), "{}", String::from_utf8_lossy(&output));
+    }
+    let kubernetes: Value = serde_saphyr::from_str(blocks[1]).unwrap();
+    let job = &kubernetes["scrape_configs"][0];
+    let relabelled = job["relabel_configs"].as_array().unwrap();
+    assert_eq!(job["kubernetes_sd_configs"][0]["role"], "pod");
+    let job_is_set =
+        relabelled.iter().any(|rule| rule["target_label"] == "job" && rule["replacement"] == "tidings");
+    assert!(job["job_name"] == "tidings" && job_is_set, "{job}");
+}
+
+/// One cause pages once: each alert that the page inhibits exists.
+#[test]
+fn inhibit_rules_of_the_guide_name_alerts() {
+    let document = Document::read("docs/guides/alerts.md");
+    let inhibit: Value = serde_saphyr::from_str(document.blocks("Alerts and dashboard", "yaml")[2]).unwrap();
+    let alerts: BTreeSet<String> =
+        rules().iter().filter_map(|rule| Some(rule["alert"].as_str()?.to_owned())).collect();
+    for rule in inhibit["inhibit_rules"].as_array().unwrap() {
+        for side in ["source_matchers", "target_matchers"] {
+            let matcher = rule[side][0].as_str().unwrap();
+            let (_, names) = matcher.split_once('"').unwrap();
+            for name in names.trim_end_matches('"').split('|') {
+                assert!(alerts.contains(name), "{name}: {matcher}");
+            }
+        }
+    }
+}
+
+/// With a scrape interval of a minute, a rate over a minute has no value.
+#[test]
+fn ranges_are_longer_than_a_scrape_interval() {
+    for file in ["rules.yaml", "grafana-dashboard.json"] {
+        let text = repository_file(&format!("deploy/monitoring/{file}"));
+        assert!(!text.contains("[1m]"), "{file}");
+    }
+}
+
+/// Each metric of a node, and the ones of its process that show a fault, are in the dashboard.
+#[tokio::test]
+async fn dashboard_shows_each_metric() {
+    let dashboard = repository_file("deploy/monitoring/grafana-dashboard.json");
+    let rules = repository_file("deploy/monitoring/rules.yaml");
+    // Limits that no panel compares with, and counts that a panel has in another form.
+    let left_out = [
+        "tidings_bus_links_total",
+        "tidings_connections_handed_off",
+        "tidings_ring_max_bytes",
+        "tidings_socket_writes_total",
+    ];
+    for sample in samples().await {
+        let name = ["_bucket", "_sum", "_count"].iter().find_map(|end| sample.strip_suffix(end));
+        let name = name.unwrap_or(&sample);
+        let is_shown = dashboard.contains(name) || rules.contains(name) || left_out.contains(&name);
+        assert!(is_shown || !name.starts_with("tidings_"), "{name}");
+    }
 }
 
 /// `promtool check metrics` reads the older text format, and prints each breach of the conventions.
