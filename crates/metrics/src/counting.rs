@@ -1,8 +1,30 @@
 //! Counting by label values, and reading these counts.
 
-use super::{EventKind, Metrics, SchemaResult, SignInOutcome, SpanResult};
+use super::{EventKind, Metrics, SchemaResult, Series, SignInOutcome, SpanResult};
 
 impl Metrics {
+    /// Creates the series of these label values, with 0. A rate of a series that begins with its
+    /// first count lacks that count.
+    pub fn create(&self, series: &Series<'_>) {
+        for (counter, values) in [
+            (&self.resets, series.resets),
+            (&self.dropped, series.dropped),
+            (&self.reconnects, series.reconnects),
+            (&self.refusals, series.refusals),
+            (&self.denials, series.denials),
+            (&self.ended_streams, series.ended_streams),
+        ] {
+            for value in values {
+                counter.create(value);
+            }
+        }
+        for (request, reasons) in series.rejections {
+            for reason in *reasons {
+                self.rejections.create(request, reason);
+            }
+        }
+    }
+
     /// Counts an event from the bus.
     pub fn count_event(&self, kind: EventKind) {
         self.events.inc(kind.as_str());

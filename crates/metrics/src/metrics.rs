@@ -14,7 +14,6 @@ use super::delivery_times::DeliveryTimes;
 use super::forward::{ForwardMetrics, ForwardOutcome};
 use super::kinds::{EventKind, SchemaResult, SpanResult};
 use super::rejections::Rejections;
-use super::series::Series;
 use super::sign_in::SignInOutcome;
 
 /// The buckets of durations within a node and its network, in seconds.
@@ -484,28 +483,6 @@ impl Metrics {
             succeeded.set(1);
         }
         metrics
-    }
-
-    /// Creates the series of these label values, with 0. A rate of a series that begins with its
-    /// first count lacks that count.
-    pub fn create(&self, series: &Series<'_>) {
-        for (counter, values) in [
-            (&self.resets, series.resets),
-            (&self.dropped, series.dropped),
-            (&self.reconnects, series.reconnects),
-            (&self.refusals, series.refusals),
-            (&self.denials, series.denials),
-            (&self.ended_streams, series.ended_streams),
-        ] {
-            for value in values {
-                counter.create(value);
-            }
-        }
-        for (request, reasons) in series.rejections {
-            for reason in *reasons {
-                self.rejections.create(request, reason);
-            }
-        }
     }
 
     /// Sets the commit of the program in the metric of the build.

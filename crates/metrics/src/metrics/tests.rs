@@ -5,7 +5,7 @@ use std::fs;
 
 use super::*;
 use crate::declare::Declaration;
-use crate::{TextFormat, markdown};
+use crate::{Series, TextFormat, markdown};
 
 /// The page, and the lines around its generated part.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/metrics.md");
