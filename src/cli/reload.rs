@@ -120,7 +120,6 @@ async fn read_within<T: Send + 'static>(
             timeout.as_secs()
         )),
     }
-
 }
 
 fn report_success(changes: &ConfigChanges) {

@@ -37,7 +37,7 @@ pub(super) fn meant(name: &str) -> Option<String> {
 /// The known key that is most like an unknown one, if any is like it at all.
 pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
     let mut nearest = None;
-    let mut likeness_max = LIKENESS_MIN;
+    let mut likeness_max = (LIKENESS_MIN, 1.0);
     for key in REFERENCE.keys() {
         let likeness = likeness(unknown, key);
         // Not `>=`: of equals the first in the file is taken.
@@ -49,11 +49,12 @@ pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
 }
 
 /// Compares whole keys, and also last segments, because a forgotten or wrong section is a common
-/// slip.
-fn likeness(unknown: &str, key: &str) -> f64 {
+/// slip. Of keys with one last segment, the section decides, if there is one.
+fn likeness(unknown: &str, key: &str) -> (f64, f64) {
     let whole = strsim::normalized_damerau_levenshtein(unknown, key);
     let last = strsim::normalized_damerau_levenshtein(last_segment(unknown), last_segment(key));
-    whole.max(last * LAST_SEGMENT_WEIGHT)
+    let section = if unknown.contains('.') { whole } else { 0.0 };
+    (whole.max(last * LAST_SEGMENT_WEIGHT), section)
 }
 
 fn last_segment(key: &str) -> &str {
@@ -71,7 +72,7 @@ mod tests {
             ("server_listen", Some("server.listen")),
             ("listen", Some("server.listen")),
             ("redis.channelprefix", Some("redis.channel_prefix")),
-            ("database.url", Some("redis.url")),
+            ("reds.url", Some("redis.url")),
             ("limits.max_connections", Some("limits.connections")),
             ("heartbeat_seconds", Some("sse.heartbeat_seconds")),
             ("colour", None),

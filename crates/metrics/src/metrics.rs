@@ -318,7 +318,7 @@ metrics! {
         }
 
         /// Attempts to sign in to the console, or to use the admin token.
-        sign_ins: CounterBy {
+        pub(crate) sign_ins: CounterBy {
             name: "console_sign_ins",
             label: Some("outcome"),
             values: &SignInOutcome::VALUES,
@@ -356,7 +356,7 @@ metrics! {
         }
 
         /// Spans of sampled events and publications.
-        spans: CounterBy {
+        pub(crate) spans: CounterBy {
             name: "spans",
             label: Some("result"),
             values: &SpanResult::VALUES,

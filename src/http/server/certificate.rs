@@ -295,7 +295,7 @@ mod tests {
         }
         let lifetime = metrics.tls_not_after.get() - metrics.tls_not_before.get();
         assert_eq!((lifetime, metrics.certificate_read.get()), (4 * 86_400, 1));
-        fs::write(&files.certificate, "no certificate").unwrap();
+        std::fs::write(&files.certificate, "no certificate").unwrap();
         while metrics.certificate_read.get() == 1 {
             assert!(Instant::now() < deadline, "the fault is not shown");
             tokio::time::sleep(Duration::from_millis(10)).await;
