@@ -122,7 +122,7 @@ fn text(explained: &ClientExplanation) -> String {
         }
         lines.extend(node.streams.iter().map(row));
         if node.left_out > 0 {
-            lines.push(format!("           and {} more stream(s)", node.left_out));
+            lines.push(format!("           streams left out: {}", node.left_out));
         }
         for refusal in &node.refusals {
             let check = refusal.check.as_ref().map_or_else(String::new, |check| format!(", {check}"));

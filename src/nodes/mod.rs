@@ -7,8 +7,9 @@
 //! | [`announcer`] | announces this node in the store of the bus |
 //! | [`responder`] | replies to questions about this node |
 //! | [`inquiry`] | asks all nodes, and names those that do not reply |
-//! | [`trace`], [`explain`] | what happened to an event, and why a client gets nothing |
+//! | [`mod@trace`], [`mod@explain`] | what happened to an event, and why a client gets nothing |
 //! | [`verdict`] | the sentence at the end of an explanation |
+//! | [`mod@counted`] | numbers of things in a sentence |
 //!
 //! Read first: [`NodeQuestion`], [`QuestionResponder`], [`Inquiry`].
 //!
@@ -16,7 +17,7 @@
 //! set of the store, where the asker reads it. So no node needs the address of another one.
 
 mod announcer;
-
+mod counted;
 mod explain;
 mod inquiry;
 pub mod question;

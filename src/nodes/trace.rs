@@ -5,6 +5,7 @@ use std::fmt;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::counted::counted;
 use super::inquiry::{Inquiry, REPLY_TIME};
 use super::question::QuestionSubject;
 use super::reply::{NodeTrace, ReplyBody, TracePlace};
@@ -220,8 +221,9 @@ fn summary(trace: &EventTrace, event: &Position) -> String {
     let held = trace.log.as_ref().and_then(|log| log.held);
     let mut text = if holding > 0 {
         format!(
-            "{holding} node(s) hold the event in memory: {written} open stream(s) have it, {behind} lack it, \
-             {hidden} do not get it, and {past} are past it."
+            "The event is in the memory of {}. Open streams: {written} written, {behind} behind, {hidden} hidden, \
+             {past} past.",
+            counted(holding, "node")
         )
     } else if has(TracePlace::Older) {
         "The event is older than the memory of the nodes, so they do not know the streams that were open then."

@@ -1,6 +1,7 @@
 //! The sentence at the end of an explanation. It names the first cause that explains a client
 //! without events, in the order in which a node would find it.
 
+use super::counted::counted;
 use super::explain::{ClientExplanation, ExplainedNode};
 use super::reply::{NodeExplanation, ResumptionSource, StreamNumbers, StreamRow};
 
@@ -93,19 +94,20 @@ fn served(explanation: &ClientExplanation) -> Option<String> {
     let lacks = stream.events_behind.unwrap_or_default();
     if lacks > BEHIND_USUAL {
         return Some(format!(
-            "{client} has {number} open stream(s), and stream {} on node {node} lacks {lacks} events: \
+            "{client} has {}, and stream {} on node {node} lacks {lacks} events: \
              the client or a proxy reads them too slowly.",
+            counted(number, "open stream"),
             stream.connection
         ));
     }
     let filtered = all.iter().filter(|(_, stream)| stream.filtered).count();
     if filtered > 0 {
         return Some(format!(
-            "{client} is served: {number} stream(s) are open and have all events, and {filtered} of them ask \
-             for some event types alone."
+            "{client} is served by {} with all events, of which {filtered} with a choice of event types.",
+            counted(number, "open stream")
         ));
     }
-    Some(format!("{client} is served: {number} stream(s) are open and have all events."))
+    Some(format!("{client} is served by {} with all events.", counted(number, "open stream")))
 }
 
 fn not_ready(explanation: &ClientExplanation) -> Option<String> {

@@ -160,9 +160,9 @@ async fn nodes_of_a_cluster_are_listed_and_trace_an_event() {
             receives(client, "x").await;
         }
         let text = run_tidings(&["trace", &event], &settings).await.success();
-        assert!(text.contains("2 node(s) hold the event in memory: 2 open stream(s) have it"), "{text}");
+        assert!(text.contains("in the memory of 2 nodes. Open streams: 2 written"), "{text}");
         let text = run_tidings(&["explain", workspace, "--last-event-id", &event], &settings).await.success();
-        assert!(text.contains("2 stream(s) are open"), "{text}");
+        assert!(text.contains("2 open streams"), "{text}");
     }
 }
 

@@ -65,8 +65,8 @@ fn verdict_names_the_first_cause() {
         "The client gets nothing, because the check `expiry` refuses its token: the token has expired.",
         "The client gets nothing, because a ban rejects it until 1970-01-01T00:00:01Z.",
         "No node replied",
-        "User \"ann\" of acme has 2 open stream(s), and stream abcdefgh.1 on node nodenum0 lacks 500 events",
-        "User \"ann\" of acme is served: 1 stream(s) are open",
+        "User \"ann\" of acme has 2 open streams, and stream abcdefgh.1 on node nodenum0 lacks 500 events",
+        "User \"ann\" of acme is served by 1 open stream with all events",
         "User \"ann\" of acme has a stream on node nodenum0, which waits for the bus",
         "User \"ann\" of acme has no open stream, and nothing here rejects one",
     ];

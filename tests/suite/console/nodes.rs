@@ -43,8 +43,8 @@ async fn page_explains_tokens_events_and_positions() {
         "return [...document.querySelectorAll('.verdict')].map((verdict) => verdict.innerText).join()";
     for (pasted, workspace, kind, expected) in [
         (token("ann", &["acme"], -60, &json!({})), "acme", "This is a token", "refuses its token"),
-        (valid, "acme", "This is a token", "is served: 1 stream(s)"),
-        (event, "", "This is an event id", "1 open stream(s) have it"),
+        (valid, "acme", "This is a token", "is served by 1 open stream"),
+        (event, "", "This is an event id", "Open streams: 1 written"),
         ("of another broker".to_owned(), "acme", "This is no event id", "unknown-position"),
     ] {
         browser.run(&explain(&pasted, workspace, "")).await;

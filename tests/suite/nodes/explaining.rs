@@ -32,7 +32,7 @@ async fn served_client_is_found_on_any_node() {
         (1, Some(1)),
         "{node}"
     );
-    assert!(verdict(&explained).contains("is served: 1 stream(s)"), "{explained}");
+    assert!(verdict(&explained).contains("is served by 1 open stream"), "{explained}");
     let nobody = explain(&one, &json!({ "workspace": "acme", "user": "ben" })).await;
     assert!(verdict(&nobody).contains("nothing here rejects one"), "{nobody}");
 }
@@ -170,7 +170,7 @@ async fn client_of_the_embedded_bus_is_explained() {
     let address = broker.embedded().to_string();
     let settings = [("embedded.listen", address.as_str())];
     let text = run_tidings(&["explain", "acme", "--last-event-id", "x"], &settings).await.success();
-    assert!(text.contains("1 stream(s) are open") && text.contains("unknown-position"), "{text}");
+    assert!(text.contains("1 open stream") && text.contains("unknown-position"), "{text}");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ async fn trace_counts_streams_of_all_nodes() {
     assert_eq!(traced["atMs"], entry);
     assert!(here["receivedMs"].as_u64().unwrap().abs_diff(entry) < 10_000, "{here}");
     let text = run(&server, &["trace", &event, "--workspace", "acme"]).await.success();
-    assert!(text.contains("3 open stream(s) have it, 0 lack it, 1 do not get it"), "{text}");
+    assert!(text.contains("3 written, 0 behind, 1 hidden"), "{text}");
 }
 
 /// A client that does not read is counted as behind, with its connection, and others are not.
@@ -183,5 +183,5 @@ async fn event_of_the_embedded_bus_is_traced() {
     })
     .await;
     let text = run_tidings(&["trace", &event], &settings).await.success();
-    assert!(text.contains("1 open stream(s) have it"), "{text}");
+    assert!(text.contains("Open streams: 1 written"), "{text}");
 }
