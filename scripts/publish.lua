@@ -185,7 +185,9 @@ local function publish(payload, users)
     fields[#fields + 1], fields[#fields + 2] = 'traceparent', trace
     head = head .. ' traceparent=' .. trace
   end
-  local id = redis.call('XADD', log, 'MAXLEN', '~', count, next_id(payload), unpack(fields))
+  local id = redis.pcall('XADD', log, 'MAXLEN', '~', count, next_id(payload), unpack(fields))
+  -- The log gave higher ids to entries that were deleted. The server continues after them.
+  if type(id) == 'table' then id = redis.call('XADD', log, 'MAXLEN', '~', count, '*', unpack(fields)) end
   local message = 'tidings/1 ' .. id .. ' ' .. previous .. head .. '\n' .. payload
   redis.call(announce, log, message)
   if announce_too then redis.call(announce_too, log, message) end

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::history::bus;
 use super::{CommandFailure, FAILURE, GlobalOptions, block_on, output};
-use crate::nodes::{self, EventTrace, StreamRow, TraceError};
+use crate::nodes::{self, EventTrace, EventTraceError, StreamRow};
 use tidings_event::workspace::WorkspaceId;
 
 /// Arguments of `tidings trace`.
@@ -32,7 +32,7 @@ pub(super) fn run(options: &GlobalOptions, args: &TraceArgs) -> Result<(), Comma
         let bus = bus(config)?;
         let traced =
             nodes::trace(&*bus, None, &args.event, workspace).await.map_err(|error| match error {
-                TraceError::NotAnEvent(_) => CommandFailure::Usage(error.to_string()),
+                EventTraceError::NotAnEvent(_) => CommandFailure::Usage(error.to_string()),
                 _ => CommandFailure::Failed(error.to_string()),
             })?;
         let text = if args.json {
@@ -41,7 +41,7 @@ pub(super) fn run(options: &GlobalOptions, args: &TraceArgs) -> Result<(), Comma
             text(&traced)
         };
         let _ = output::result(&text)?;
-        if traced.silent.is_empty() && traced.error.is_none() {
+        if traced.is_found() && traced.silent.is_empty() && traced.error.is_none() {
             Ok(())
         } else {
             Err(CommandFailure::Silent(FAILURE))

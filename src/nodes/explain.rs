@@ -15,7 +15,7 @@ use tidings_auth::jwt::Verifier;
 use tidings_auth::scope::Pattern;
 use tidings_bus::Bus;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Identity, UserId};
+use tidings_event::{Identity, Position, UserId};
 
 /// The rules by which a broker checks tokens.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +73,9 @@ pub struct ClientExplanation {
     pub verdict: String,
 }
 
+/// The text for which nodes are asked in place of one that is no position.
+const NO_POSITION: &str = "?";
+
 /// The checks of a token.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,8 @@ pub struct TokenVerdict {
     pub refused_by: Option<String>,
     /// The text of the refusal.
     pub refusal: Option<String>,
+    /// Whether the app decides about a client whose token is refused.
+    pub app_decides: bool,
 }
 
 /// One check of a token.
@@ -136,18 +141,23 @@ pub async fn explain(
     let (token, identity) = match (token, &rules.verifier) {
         (Some(token), Some(verifier)) => {
             let (verdict, identity) = check(verifier, token, &workspace).await;
-            (Some(verdict), identity)
+            (Some(TokenVerdict { app_decides: rules.forward, ..verdict }), identity)
         }
         _ => (None, Identity::default()),
     };
     let note = note(rules, request.token.is_some(), named.as_ref(), &identity);
     let user = identity.user.or(named);
     let after = request.last_event_id.clone().filter(|id| !id.is_empty());
+    // A text that is no position may be a secret, such as a ticket. Nodes treat all of them alike.
+    let asked = after.as_ref().map(|text| match text.parse::<Position>() {
+        Ok(_) => text.clone(),
+        Err(_) => NO_POSITION.to_owned(),
+    });
     let subject = QuestionSubject::Explain {
         workspace: workspace.clone(),
         user: user.clone(),
         token: identity.token,
-        after: after.clone(),
+        after: asked,
     };
     let inquiry = Inquiry::ask(bus, subject, own).await;
     let nodes = inquiry.replies.into_iter().filter_map(|reply| match reply.body {

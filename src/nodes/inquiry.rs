@@ -44,7 +44,7 @@ impl Inquiry {
         inquiry.read_announced(bus).await;
         let own_reply = async {
             match own {
-                Some(own) => Some(own.reply(&subject).await),
+                Some(own) => own.reply(&subject).await,
                 None => None,
             }
         };
@@ -114,6 +114,7 @@ async fn ask_over(bus: &dyn Bus, question: &NodeQuestion, announced: &[String]) 
         let within = if is_last { Instant::now() + longest } else { deadline + longest };
         match timeout_at(within, bus.list_set(SharedSet::Replies(question.id))).await {
             Ok(Ok(listed)) => {
+                replies.error = None;
                 replies.unreadable = listed.left_out;
                 for member in &listed.members {
                     match NodeReply::parse(member).filter(|reply| is_of(&reply.body, &question.subject)) {

@@ -32,4 +32,4 @@ pub use inquiry::{Inquiry, list};
 pub use question::{NodeQuestion, QuestionSubject};
 pub use reply::{NodeReply, NodeReport, ReplyBody, StreamRow};
 pub use responder::{QuestionInbox, QuestionParts, QuestionResponder};
-pub use trace::{EventTrace, TraceError, trace};
+pub use trace::{EventTrace, EventTraceError, trace};

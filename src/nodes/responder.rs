@@ -159,7 +159,7 @@ impl QuestionResponder {
                 return;
             }
         };
-        let reply = self.reply(&question.subject).await;
+        let Some(reply) = self.reply(&question.subject).await else { return };
         let change = SetChange { add: reply.encode(), lifetime: LIFETIME, ..SetChange::default() };
         let replied = self.parts.bus.change_set(SharedSet::Replies(question.id), change).await;
         if let Err(error) = replied
@@ -169,22 +169,26 @@ impl QuestionResponder {
         }
     }
 
-    /// Returns the reply of this node, within a bounded time.
-    pub async fn reply(&self, subject: &QuestionSubject) -> NodeReply {
+    /// Returns the reply of this node, within a bounded time. `None` if a writer of streams does not
+    /// respond: a reply without its streams would say that there are none.
+    pub async fn reply(&self, subject: &QuestionSubject) -> Option<NodeReply> {
         let body = match subject {
             QuestionSubject::Nodes => ReplyBody::Report(self.report()),
             QuestionSubject::Find { event } => {
-                let found = self.parts.hub.find(event, FOUND_MAX);
+                // It visits all rings.
+                let (hub, event) = (Arc::clone(&self.parts.hub), *event);
+                let found = tokio::task::spawn_blocking(move || hub.find(&event, FOUND_MAX)).await;
+                let found = found.unwrap_or_default();
                 ReplyBody::Found(found.iter().map(ToString::to_string).collect())
             }
             QuestionSubject::Trace { workspace, event } => {
-                ReplyBody::Trace(self.trace(workspace, event).await)
+                ReplyBody::Trace(self.trace(workspace, event).await?)
             }
             QuestionSubject::Explain { workspace, user, token, after } => ReplyBody::Explain(
-                self.explain(workspace, user.as_ref(), token.as_ref(), after.as_deref()).await,
+                self.explain(workspace, user.as_ref(), token.as_ref(), after.as_deref()).await?,
             ),
         };
-        NodeReply { node: self.parts.node.id().to_string(), body }
+        Some(NodeReply { node: self.parts.node.id().to_string(), body })
     }
 
     /// Returns the state of the node, for its announcement.
@@ -206,8 +210,8 @@ impl QuestionResponder {
     }
 
     /// Returns the place of an event, and the streams that have it.
-    async fn trace(&self, workspace: &WorkspaceId, event: &Position) -> NodeTrace {
-        let Some(figures) = self.parts.hub.figures(workspace) else { return NodeTrace::default() };
+    async fn trace(&self, workspace: &WorkspaceId, event: &Position) -> Option<NodeTrace> {
+        let Some(figures) = self.parts.hub.figures(workspace) else { return Some(NodeTrace::default()) };
         let is_of_other = event.live.is_some_and(|live| live.node != self.parts.node.id());
         let place = if is_of_other { None } else { self.parts.hub.locate(workspace, event) };
         let (name, frame) = match place {
@@ -229,20 +233,20 @@ impl QuestionResponder {
         };
         // Of an event that the node never had, its streams say nothing.
         if !matches!(name, TracePlace::Ring | TracePlace::Older) {
-            return trace;
+            return Some(trace);
         }
         let event = TracedEvent { workspace: workspace.clone(), entry: event.entry, frame };
         let (bodies, head) = (&self.parts.streams.bodies, Some(figures.head));
         let mut streams: EventStreams = bodies.trace(&event, figures.events, head);
         if let Some(engine) = &self.parts.engine {
-            streams.join(timeout(PATIENCE, engine.trace(&event)).await.unwrap_or_default());
+            streams.join(timeout(PATIENCE, engine.trace(&event)).await.ok()?);
         }
         trace.written = streams.written;
         trace.past = streams.past;
         trace.behind = streams.behind;
         trace.hidden = streams.hidden;
         trace.slowest = self.rows(&streams.slowest);
-        trace
+        Some(trace)
     }
 
     /// Returns the streams of a client, and what rejects or resets it.
@@ -252,15 +256,16 @@ impl QuestionResponder {
         user: Option<&UserId>,
         token: Option<&TokenId>,
         after: Option<&str>,
-    ) -> NodeExplanation {
+    ) -> Option<NodeExplanation> {
         let parts = &self.parts;
         let keys = Keys { user: user.map(UserId::key), token: token.map(TokenId::key) };
         let figures = parts.hub.figures(workspace);
         let (streams, resumption) =
             tokio::join!(self.streams(workspace, user), self.resumption(workspace, after));
+        let streams = streams?;
         let (open, limits) = parts.registry.counts(workspace, keys.user);
         let rows = self.rows(&streams.streams[..streams.streams.len().min(STREAMS_MAX)]);
-        NodeExplanation {
+        Some(NodeExplanation {
             not_ready_because: bounded(parts.node.unready()),
             confirmed: figures.as_ref().map(|figures| figures.is_confirmed),
             head: figures.map(|figures| figures.head.to_string()),
@@ -275,24 +280,25 @@ impl QuestionResponder {
             left_out: streams.count.saturating_sub(rows.len()),
             streams: rows,
             refusals: self.refusals(workspace, user),
-        }
+        })
     }
 
     /// Returns the streams of a user, or of all users, those that lack the most first.
-    async fn streams(&self, workspace: &WorkspaceId, user: Option<&UserId>) -> StreamList {
+    async fn streams(&self, workspace: &WorkspaceId, user: Option<&UserId>) -> Option<StreamList> {
         let (parts, user) = (&self.parts, user.map(UserId::key));
         let figures = parts.hub.figures(workspace);
         let (head, at) = figures.map_or((0, None), |figures| (figures.events, Some(figures.head)));
         let mut all = parts.streams.bodies.list_of(workspace, user, head, at, STREAMS_READ_MAX);
         if let Some(engine) = &parts.engine {
             let listed = timeout(PATIENCE, engine.list_of(workspace, user, STREAMS_READ_MAX)).await;
-            all.join(listed.unwrap_or_default(), STREAMS_READ_MAX);
+            all.join(listed.ok()?, STREAMS_READ_MAX);
         }
         all.streams.sort_by_key(|stream| {
-            let events = stream.events_behind.unwrap_or_default();
+            // A stream that reads the log, or ends, lacks an unknown number.
+            let events = stream.events_behind.unwrap_or(u64::MAX);
             std::cmp::Reverse((events, stream.bytes_behind.unwrap_or_default(), stream.age))
         });
-        all
+        Some(all)
     }
 
     fn rows(&self, streams: &[tidings_delivery::StreamReport]) -> Vec<StreamRow> {

@@ -44,6 +44,15 @@ pub struct EventTrace {
     pub summary: String,
 }
 
+impl EventTrace {
+    /// Returns whether a node or the log has the event.
+    #[must_use]
+    pub fn is_found(&self) -> bool {
+        let in_memory = self.nodes.iter().any(|node| node.trace.place == Some(TracePlace::Ring));
+        in_memory || self.log.as_ref().is_some_and(|log| log.held == Some(true))
+    }
+}
+
 /// A durable event in its log.
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,7 +94,7 @@ pub struct TracedNode {
 
 /// The reason for which an event cannot be traced.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TraceError {
+pub enum EventTraceError {
     /// The text is no event id.
     #[error("`{0}` is not an event id, such as 1795373098811-0")]
     NotAnEvent(String),
@@ -116,17 +125,17 @@ impl fmt::Display for SilentNodes {
 ///
 /// # Errors
 ///
-/// Returns a [`TraceError`] that says what to name.
+/// Returns a [`EventTraceError`] that says what to name.
 pub async fn trace(
     bus: &dyn Bus,
     own: Option<&QuestionResponder>,
     event: &str,
     workspace: Option<WorkspaceId>,
-) -> Result<EventTrace, TraceError> {
+) -> Result<EventTrace, EventTraceError> {
     let event = event.trim();
     let position: Position = event.parse().map_err(|_| {
         let end = event.floor_char_boundary(200);
-        TraceError::NotAnEvent(event[..end].to_owned())
+        EventTraceError::NotAnEvent(event[..end].to_owned())
     })?;
     let workspace = match workspace {
         Some(workspace) => workspace,
@@ -167,7 +176,7 @@ async fn find(
     bus: &dyn Bus,
     own: Option<&QuestionResponder>,
     event: Position,
-) -> Result<WorkspaceId, TraceError> {
+) -> Result<WorkspaceId, EventTraceError> {
     let inquiry = Inquiry::ask(bus, QuestionSubject::Find { event }, own).await;
     let mut found: Vec<String> = inquiry
         .replies
@@ -181,10 +190,10 @@ async fn find(
     found.sort_unstable();
     found.dedup();
     match (&found[..], inquiry.error) {
-        ([], Some(error)) => Err(TraceError::Bus(error)),
-        ([], None) => Err(TraceError::NotFound(SilentNodes(inquiry.silent))),
-        ([id], _) => WorkspaceId::parse(id).map_err(|_| TraceError::NotFound(SilentNodes(Vec::new()))),
-        _ => Err(TraceError::Ambiguous(found)),
+        ([], Some(error)) => Err(EventTraceError::Bus(error)),
+        ([], None) => Err(EventTraceError::NotFound(SilentNodes(inquiry.silent))),
+        ([id], _) => WorkspaceId::parse(id).map_err(|_| EventTraceError::NotFound(SilentNodes(Vec::new()))),
+        _ => Err(EventTraceError::Ambiguous(found)),
     }
 }
 

@@ -45,8 +45,9 @@ fn client(explanation: &ClientExplanation) -> String {
     }
 }
 
+/// A refused token is the cause, unless the app decides after it.
 fn refused_token(explanation: &ClientExplanation) -> Option<String> {
-    let token = explanation.token.as_ref().filter(|token| !token.permitted)?;
+    let token = explanation.token.as_ref().filter(|token| !token.permitted && !token.app_decides)?;
     let check = token.refused_by.as_deref().unwrap_or("token");
     let refusal = token.refusal.as_deref().unwrap_or_default();
     Some(format!("The client gets nothing, because the check `{check}` refuses its token: {refusal}."))
@@ -79,9 +80,11 @@ fn served(explanation: &ClientExplanation) -> Option<String> {
         explanation.nodes.iter().flat_map(of_node)
     };
     let all: Vec<(String, StreamRow)> = streams().collect();
-    let slowest = all.iter().max_by_key(|(_, stream)| stream.events_behind.unwrap_or_default())?;
+    // The number is unknown for a stream that reads the log, or ends.
+    let slowest = all.iter().max_by_key(|(_, stream)| stream.events_behind.unwrap_or(u64::MAX))?;
     let client = client(explanation);
-    let number = all.len() + explanation.nodes.iter().map(|node| node.reply.left_out).sum::<usize>();
+    let left_out = explanation.nodes.iter().map(|node| node.reply.left_out);
+    let number = left_out.fold(all.len(), usize::saturating_add);
     let is_held = |node: &ExplainedNode| !node.reply.streams.is_empty() && node.reply.confirmed != Some(true);
     if let Some(node) = explanation.nodes.iter().find(|node| is_held(node)) {
         let because = because(&node.reply);
@@ -91,7 +94,14 @@ fn served(explanation: &ClientExplanation) -> Option<String> {
         ));
     }
     let (node, stream) = slowest;
-    let lacks = stream.events_behind.unwrap_or_default();
+    let Some(lacks) = stream.events_behind else {
+        return Some(format!(
+            "{client} has {}, and stream {} on node {node} is {}: it has not got all events.",
+            counted(number, "open stream"),
+            stream.connection,
+            stream.phase
+        ));
+    };
     if lacks > BEHIND_USUAL {
         return Some(format!(
             "{client} has {}, and stream {} on node {node} lacks {lacks} events: \

@@ -56,12 +56,14 @@ impl ServerReload {
     /// [`StartError`], if the keys for tokens or the admin token cannot be used.
     pub fn prepare(&self, changes: &ConfigChanges) -> Result<PreparedReload, StartError> {
         let config = &changes.config;
+        // First, because the keys of a verifier count as read at once.
+        let token = settings::admin_token(config)?;
         let verifier = if self.tokens.is_some() && changes.applies("auth.jwt.") {
             Some(token_verifier(&config.auth.jwt, config.is_for_this_machine(), &self.metrics)?)
         } else {
             None
         };
-        Ok(PreparedReload { verifier, token: settings::admin_token(config)? })
+        Ok(PreparedReload { verifier, token })
     }
 
     /// Replaces the changed settings, and requests that the files of the certificate and of keys

@@ -9,8 +9,11 @@ use crate::config::OtlpConfig;
 use tidings_event::NodeId;
 use tidings_hub::WatchList;
 use tidings_metrics::Metrics;
-use tidings_settings::SecretText;
+use tidings_settings::{SecretText, read_regular_file};
 use tidings_traces::{CollectorSettings, CollectorSetupError, TraceParts, Traces, parse_headers};
+
+/// Limits the file with the headers, in bytes.
+const HEADERS_BYTES_MAX: u64 = 64 * 1024;
 
 /// The settings of the traces of a node.
 #[derive(Debug)]
@@ -74,8 +77,8 @@ fn settings(
 ) -> Result<CollectorSettings, TraceError> {
     let headers = match file {
         None => parse_headers(headers.reveal())?,
-        Some(path) => match std::fs::read_to_string(&path) {
-            Ok(text) => parse_headers(&text)?,
+        Some(path) => match read_regular_file(&path, HEADERS_BYTES_MAX) {
+            Ok(text) => parse_headers(&String::from_utf8_lossy(&text))?,
             Err(source) => return Err(TraceError::File { path, source }),
         },
     };

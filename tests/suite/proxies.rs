@@ -26,6 +26,11 @@ async fn connect(proxy: &Proxy) -> SseClient {
     client
 }
 
+/// A broker for clients of other machines, for which some of these proxies say that they ask.
+fn open_to_proxies() -> BrokerOptions {
+    BrokerOptions::embedded().set("auth.mode", "none")
+}
+
 async fn publish(proxy: &Proxy, payload: &str) -> http::Response {
     let target = format!("/api/workspaces/{WORKSPACE}/events");
     http::request(proxy.address(), "POST", &target, &[], payload.to_owned()).await
@@ -57,7 +62,7 @@ with_each_proxy! {
 }
 
 async fn each_event_arrives_before_the_next_is_published(kind: Kind) {
-    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let broker = Broker::start_ready(open_to_proxies()).await;
     let proxy = Proxy::start(kind, [&broker, &broker], &[]).await;
     let mut client = connect(&proxy).await;
     let mut times = Vec::new();
@@ -74,7 +79,7 @@ async fn each_event_arrives_before_the_next_is_published(kind: Kind) {
 /// The opposite of the test above: it can fail.
 #[tokio::test]
 async fn an_nginx_left_to_its_defaults_holds_the_stream_back() {
-    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let broker = Broker::start_ready(open_to_proxies()).await;
     let defaults = [
         ("proxy_buffering off;", "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"),
         ("proxy_http_version 1.1;", "proxy_http_version 1.0;"),
@@ -88,7 +93,7 @@ async fn an_nginx_left_to_its_defaults_holds_the_stream_back() {
 #[tokio::test]
 async fn an_idle_stream_outlives_70_seconds_by_its_heartbeat() {
     const IDLE: Duration = Duration::from_secs(70);
-    let options = BrokerOptions::embedded().set("sse.heartbeat_seconds", 5);
+    let options = open_to_proxies().set("sse.heartbeat_seconds", 5);
     let broker = Broker::start_ready(options).await;
     let shorter =
         [("timeout client 60s", "timeout client 10s"), ("timeout server 60s", "timeout server 10s")];
@@ -116,7 +121,7 @@ async fn an_idle_stream_outlives_70_seconds_by_its_heartbeat() {
 /// The opposite of the test above: it can fail.
 #[tokio::test]
 async fn timeout_below_the_heartbeat_closes_an_idle_stream() {
-    let broker = Broker::start_ready(BrokerOptions::embedded().set("sse.heartbeat_seconds", 60)).await;
+    let broker = Broker::start_ready(open_to_proxies().set("sse.heartbeat_seconds", 60)).await;
     for (kind, timeout) in [
         (Kind::Nginx, [("proxy_read_timeout 60s", "proxy_read_timeout 1s")]),
         (Kind::HaProxy, [("timeout server 60s", "timeout server 1s")]),
@@ -148,7 +153,7 @@ fn soon(kind: Kind) -> &'static [(&'static str, &'static str)] {
 }
 
 async fn an_event_source_outlives_a_time_without_brokers(kind: Kind) {
-    let options = BrokerOptions::embedded().set("sse.retry_ms", 100);
+    let options = open_to_proxies().set("sse.retry_ms", 100);
     let mut broker = Broker::start_ready(options).await;
     let proxy = Proxy::start(kind, [&broker, &broker], soon(kind)).await;
     let mut source = EventSource::open(proxy.address(), WORKSPACE, Connect::default());
@@ -186,7 +191,7 @@ async fn an_event_source_outlives_a_time_without_brokers(kind: Kind) {
 /// The file says so, and that pages have to open a new one.
 #[tokio::test]
 async fn traefik_ends_an_event_source_while_there_is_no_broker() {
-    let mut broker = Broker::start_ready(BrokerOptions::embedded().set("sse.retry_ms", 100)).await;
+    let mut broker = Broker::start_ready(open_to_proxies().set("sse.retry_ms", 100)).await;
     let proxy = Proxy::start(Kind::Traefik, [&broker, &broker], &[]).await;
     let mut source = EventSource::open(proxy.address(), WORKSPACE, Connect::default());
     source.connected().await;
@@ -201,7 +206,10 @@ fn count(sources: &[EventSource], wanted: fn(&Event) -> bool) -> usize {
 
 /// Two brokers on one Redis, with the same ports on addresses of their own.
 async fn pair(redis: &RedisServer, settings: &[(&str, f64)]) -> [Broker; 2] {
-    let mut options = BrokerOptions::redis(redis).on(Ipv4Addr::new(127, 0, 0, 2)).set("sse.retry_ms", 100);
+    let mut options = BrokerOptions::redis(redis)
+        .set("auth.mode", "none")
+        .on(Ipv4Addr::new(127, 0, 0, 2))
+        .set("sse.retry_ms", 100);
     for (key, value) in settings {
         options = options.set(key, value);
     }
@@ -263,7 +271,7 @@ async fn brokers_that_come_back_at_other_addresses_are_found(kind: Kind) {
 async fn a_client_that_left_is_gone_at_the_broker(kind: Kind) {
     // Apache finds out when it writes; for the others nothing is written.
     let heartbeat_seconds = if kind == Kind::Apache { 1 } else { 60 };
-    let options = BrokerOptions::embedded().set("sse.heartbeat_seconds", heartbeat_seconds);
+    let options = open_to_proxies().set("sse.heartbeat_seconds", heartbeat_seconds);
     let broker = Broker::start_ready(options).await;
     let proxy = Proxy::start(kind, [&broker, &broker], &[]).await;
     let client = connect(&proxy).await;
@@ -276,7 +284,7 @@ async fn a_client_that_left_is_gone_at_the_broker(kind: Kind) {
 async fn more_streams_are_carried_than_by_default(kind: Kind) {
     // Apache's threads are the most that a small machine should start; Debian's Apache ends at 150.
     let streams = if kind == Kind::Apache { 300 } else { 1100 };
-    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let broker = Broker::start_ready(open_to_proxies()).await;
     let proxy = match kind {
         // The operator has to raise its limit, as its file says.
         Kind::Envoy => Proxy::start(kind, [&broker, &broker], &[]).await,
@@ -294,7 +302,7 @@ async fn more_streams_are_carried_than_by_default(kind: Kind) {
 
 #[tokio::test]
 async fn haproxy_speaks_http_2_over_tls() {
-    let broker = Broker::start_ready(BrokerOptions::embedded()).await;
+    let broker = Broker::start_ready(open_to_proxies()).await;
     let proxy = Proxy::start(Kind::HaProxy, [&broker, &broker], &[]).await;
     let path = format!("/api/workspaces/{WORKSPACE}/events");
     let curl = curl_over_http2(proxy.tls_address().port(), &path, proxy.authority());
@@ -308,7 +316,7 @@ async fn haproxy_speaks_http_2_over_tls() {
 /// `deploy/nginx-host.conf`, in Debian's nginx: an application and its broker behind one name.
 #[tokio::test]
 async fn nginx_parts_an_application_from_its_broker() {
-    let mut broker = Broker::start_ready(BrokerOptions::embedded().set("auth.mode", "none")).await;
+    let mut broker = Broker::start_ready(open_to_proxies()).await;
     let host = NginxHost::start(&broker).await;
     let ask = async |method: &'static str, path: &str| host.request(method, path).await;
     for path in [

@@ -15,10 +15,10 @@ const BANS_MAX: usize = 1_000;
 pub(crate) struct BanList(Mutex<VecDeque<(Bytes, SystemTime)>>);
 
 impl BanList {
-    /// Adds a command with the end of its ban.
+    /// Adds a command with the end of its ban. The same command again changes the end.
     pub(crate) fn put(&self, command: Bytes, until: SystemTime, now: SystemTime) {
         let mut bans = self.0.lock();
-        bans.retain(|(_, until)| *until > now);
+        bans.retain(|(known, until)| *until > now && *known != command);
         if bans.len() >= BANS_MAX {
             bans.pop_front();
         }
@@ -44,10 +44,14 @@ mod tests {
         bans.put(Bytes::from_static(b"first"), at(1), now);
         bans.put(Bytes::from_static(b"second"), at(2), now);
         assert_eq!(bans.list(at(1)), [(Bytes::from_static(b"second"), at(2))]);
+        for number in 0..BANS_MAX {
+            bans.put(Bytes::from(format!("more {number}")), at(3), now);
+        }
         for _ in 0..BANS_MAX {
-            bans.put(Bytes::from_static(b"more"), at(3), now);
+            bans.put(Bytes::from_static(b"more 0"), at(4), now);
         }
         let list = bans.list(now);
-        assert_eq!((list.len(), &*list[0].0), (BANS_MAX, &b"more"[..]));
+        assert_eq!((list.len(), &*list[0].0), (BANS_MAX, &b"more 1"[..]), "a repetition evicts none");
+        assert_eq!(list.last(), Some(&(Bytes::from_static(b"more 0"), at(4))));
     }
 }

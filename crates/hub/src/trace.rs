@@ -7,7 +7,7 @@ use super::Hub;
 use super::ring::Ring;
 use super::workspace::WorkspaceCell;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{EntryId, Frame, Position};
+use tidings_event::{Frame, Position};
 
 /// The place of an event on a node that holds its workspace.
 #[derive(Debug, Clone)]
@@ -49,7 +49,14 @@ impl Hub {
     #[must_use]
     pub fn find(&self, event: &Position, most: usize) -> Vec<WorkspaceId> {
         let holds = |cell: &Arc<WorkspaceCell>| {
-            matches!(place(cell.lock().sequencer.ring(), event), EventPlace::InRing(_))
+            let state = cell.lock();
+            let ring = state.sequencer.ring();
+            // Most rings are searched in vain: their ends decide. After a reset to an earlier
+            // place they may exclude an event that is there. The caller then names the workspace.
+            let is_within = ring.numbered().next().is_some_and(|(_, first, _)| {
+                first.position().entry <= event.entry && event.entry <= ring.head_position().entry
+            });
+            is_within && matches!(place(ring, event), EventPlace::InRing(_))
         };
         let cells = self.cells();
         cells.iter().filter(|cell| holds(cell)).map(|cell| cell.id().clone()).take(most).collect()
@@ -57,21 +64,32 @@ impl Hub {
 }
 
 fn place(ring: &Ring, event: &Position) -> EventPlace {
-    // Most rings are searched in vain: the last frame decides.
-    let head = ring.head_position();
-    if head.entry < event.entry {
-        return EventPlace::NotYet;
-    }
     let mut oldest = None;
     for (number, frame, received) in ring.numbered() {
-        oldest = oldest.or(Some(frame.position().entry));
+        oldest = oldest.or(Some(*frame.position()));
         if frame.is_application() && is_same(frame.position(), event) {
             let frame = Arc::clone(frame);
             return EventPlace::InRing(TracedFrame { frame, number, received });
         }
     }
-    let begins: EntryId = oldest.unwrap_or(head.entry);
-    if event.entry < begins || oldest.is_none() { EventPlace::Older } else { EventPlace::Missing }
+    if ring.head_position().entry < event.entry {
+        EventPlace::NotYet
+    } else if oldest.is_none_or(|oldest| is_before(event, &oldest)) {
+        EventPlace::Older
+    } else {
+        EventPlace::Missing
+    }
+}
+
+/// Whether an event precedes the first frame of a ring. Live events have the entry of the durable
+/// one before them.
+fn is_before(event: &Position, first: &Position) -> bool {
+    let is_before_live = match (event.live, first.live) {
+        (None, Some(_)) => true,
+        (Some(event), Some(first)) => event.number < first.number,
+        (_, None) => false,
+    };
+    event.entry < first.entry || event.entry == first.entry && is_before_live
 }
 
 fn is_same(position: &Position, event: &Position) -> bool {
@@ -85,6 +103,7 @@ mod tests {
 
     use super::super::budget::RingBudget;
     use super::*;
+    use tidings_event::control::ResetReason;
 
     fn at(text: &str) -> Position {
         text.parse().unwrap()
@@ -113,6 +132,23 @@ mod tests {
         assert_eq!(name("4-0~abcdefgh.1"), "2 4-0~abcdefgh.1");
         assert_eq!(name("4-0~abcdefgh.2"), "missing");
         assert_eq!(name("5-0"), "not yet");
+    }
+
+    #[test]
+    fn event_that_live_ones_replaced_is_older() {
+        let ring = ring(&["4-0", "4-0~abcdefgh.1", "4-0~abcdefgh.2", "4-0~abcdefgh.3"]);
+        for text in ["4-0", "4-0~abcdefgh.1", "3-0"] {
+            assert!(matches!(place(&ring, &at(text)), EventPlace::Older), "{text}");
+        }
+        assert!(matches!(place(&ring, &at("4-0~abcdefgh.9")), EventPlace::Missing));
+    }
+
+    /// A reset to an earlier place lowers the head, and the frames before it stay.
+    #[test]
+    fn event_before_a_rollback_is_in_the_ring() {
+        let mut ring = ring(&["4-0"]);
+        ring.push(Frame::reset(ResetReason::RolledBack, None, at("2-0")));
+        assert!(matches!(place(&ring, &at("4-0")), EventPlace::InRing(_)));
     }
 
     #[test]

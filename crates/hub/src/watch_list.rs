@@ -13,6 +13,10 @@ use tidings_metrics::{Metrics, SpanResult};
 /// Events that are watched at a time. Further sampled events get no span.
 pub const WATCHED_MAX: usize = 256;
 
+/// Events of one workspace that are watched at a time. So a stalled client of a busy workspace does
+/// not use up all places, and a pass of its streams looks for few events.
+pub(super) const WATCHED_OF_WORKSPACE_MAX: usize = 16;
+
 /// The time after which a watch ends, although streams lack the event.
 pub const WATCH_TIME: Duration = Duration::from_secs(10);
 
@@ -78,7 +82,8 @@ impl WatchList {
             return frame;
         }
         let mut events = self.events.lock();
-        if events.len() >= WATCHED_MAX {
+        let of_workspace = || events.iter().filter(|event| event.workspace == *workspace).count();
+        if events.len() >= WATCHED_MAX || of_workspace() >= WATCHED_OF_WORKSPACE_MAX {
             self.metrics.count_spans(SpanResult::LeftOut, 1);
             return frame;
         }

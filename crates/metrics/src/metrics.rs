@@ -276,7 +276,8 @@ metrics! {
         pub log_losses: Counter {
             name: "log_losses",
             more: "Redis lost them by a failover or a restart without its data. Each node counts a \
-                   log once for each loss. The position of a client never counts.",
+                   log once for each loss. The position of a client never counts. An expiry or a \
+                   deletion that nothing beside the log explains counts too.",
         }
 
         /// Streams that the node ended with a request to reconnect, by reason.

@@ -9,7 +9,7 @@ use super::Console;
 use super::reply;
 use crate::http::Problem;
 use crate::http::request::path;
-use crate::nodes::{self, ExplainRequest, TokenRules, TraceError};
+use crate::nodes::{self, EventTraceError, ExplainRequest, TokenRules};
 
 impl Console {
     /// Returns the list of nodes, with those that do not reply.
@@ -40,11 +40,11 @@ impl Console {
         let traced = nodes::trace(&*self.parts.bus, Some(&self.parts.responder), &event, workspace).await;
         match traced {
             Ok(traced) => Ok(document(&traced)),
-            Err(error @ TraceError::NotAnEvent(_)) => Err(Problem::bad_query(error.to_string())),
-            Err(error @ (TraceError::NotFound(_) | TraceError::Ambiguous(_))) => {
+            Err(error @ EventTraceError::NotAnEvent(_)) => Err(Problem::bad_query(error.to_string())),
+            Err(error @ (EventTraceError::NotFound(_) | EventTraceError::Ambiguous(_))) => {
                 Err(Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()))
             }
-            Err(error @ TraceError::Bus(_)) => {
+            Err(error @ EventTraceError::Bus(_)) => {
                 Err(Problem::unavailable(error.to_string(), self.parts.streams.retry))
             }
         }

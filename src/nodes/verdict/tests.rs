@@ -114,3 +114,30 @@ fn verdict_adds_the_reset_and_the_silent_nodes() {
     assert!(text.contains("`tidings.reset` (trimmed), and"), "{text}");
     assert!(text.contains("Streams of abcdefgh are not counted"), "{text}");
 }
+
+/// A stream that reads the log lacks an unknown number of events.
+#[test]
+fn stream_that_catches_up_is_not_served() {
+    let catching_up = StreamRow { events_behind: None, phase: "catching up".to_owned(), ..stream(0) };
+    let node = NodeExplanation { streams: vec![stream(3), catching_up], ..serving(0) };
+    let text = of(&explained(vec![node]));
+    assert!(
+        text.contains("has 2 open streams, and stream abcdefgh.1 on node nodenum0 is catching up"),
+        "{text}"
+    );
+}
+
+#[test]
+fn app_may_accept_a_client_whose_token_is_refused() {
+    let refused =
+        TokenVerdict { refused_by: Some("expiry".to_owned()), app_decides: true, ..TokenVerdict::default() };
+    let text = of(&ClientExplanation { token: Some(refused), ..explained(vec![serving(0)]) });
+    assert!(text.contains("is served by 1 open stream"), "{text}");
+}
+
+/// Replies come from a store that others may write to.
+#[test]
+fn large_numbers_of_replies_do_not_overflow() {
+    let node = NodeExplanation { left_out: usize::MAX, ..serving(0) };
+    assert!(of(&explained(vec![node.clone(), node])).contains("is served by"));
+}

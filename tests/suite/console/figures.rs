@@ -186,8 +186,8 @@ async fn overview_counts_live_events() {
 async fn reasons_of_the_last_minutes_are_counted_apart() {
     let broker = Broker::start_ready(options().set("limits.connections_per_workspace", 1)).await;
     let mut feed = Feed::open(&broker).await;
-    broker.connect("acme").await.connected().await;
-    let _open = broker.connect("acme").await;
+    let mut open = broker.connect("acme").await;
+    open.connected().await;
     for _ in 0..3 {
         http::exchange_head(broker.address(), "/api/workspaces/acme/events?errors=http").await;
     }

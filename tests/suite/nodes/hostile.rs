@@ -103,7 +103,7 @@ async fn flood_of_questions_is_bounded() {
     one.publish("acme", "x").await;
     client.application_event().await;
     let replies: Vec<String> = server.command(&["KEYS", "tidings/workspace:replies/0*"]).await;
-    assert!(replies.len() <= 200, "{} replies", replies.len());
+    assert!((1..=200).contains(&replies.len()), "{} replies", replies.len());
     eventually("the node replies again", DEADLINE, async || {
         ask(&one, "GET", "/api/console/nodes", "").await.json()["silent"] == json!([])
     })

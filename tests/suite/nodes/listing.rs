@@ -41,6 +41,14 @@ async fn stopped_node_is_named_within_a_second() {
     let [one, other, stopped] = fleet(&server, &[]).await;
     let (silent, others) = (id(&stopped).await, [id(&one).await, id(&other).await]);
     stopped.signal(Signal::SIGSTOP);
+    eventually("all threads have stopped", DEADLINE, async || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", stopped.pid())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        })
+    })
+    .await;
     let began = Instant::now();
     let response = ask(&one, "GET", "/api/console/nodes", "").await;
     let time = began.elapsed();

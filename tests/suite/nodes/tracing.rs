@@ -155,6 +155,8 @@ async fn unknown_event_is_explained() {
         (traced["nodes"][0]["place"].as_str(), traced["log"]["held"].as_bool()),
         (Some("older"), Some(false))
     );
+    let finished = run(&server, &["trace", "9999999999999-0", "--workspace", "acme"]).await;
+    assert_eq!(finished.code, Some(1), "it was not found");
     let traced = document(&server, &["trace", "9999999999999-0", "--workspace", "acme"]).await;
     assert_eq!(traced["nodes"][0]["place"], "notYet", "{traced}");
     let wrong = run(&server, &["trace", "not an id"]).await.failure(2);

@@ -13,8 +13,9 @@ use crate::support::{
 const WATCHED: Duration = Duration::from_secs(14);
 
 /// By the default pauses of 0.1 s to 5 s, each at least half of that, 12 attempts fit into the
-/// time. Each may take a connection for events and one for commands.
-const CONNECTIONS_MAX: usize = 24;
+/// time. Each may take a connection for events and one for commands. An announcement of the node,
+/// each three seconds, may take one too.
+const CONNECTIONS_MAX: usize = 24 + 5;
 
 async fn broker_behind(proxy: &TcpProxy) -> Broker {
     let options = BrokerOptions::embedded().set("redis.url", proxy.url(""));

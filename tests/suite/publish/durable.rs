@@ -90,6 +90,20 @@ async fn published_event_is_in_the_log() {
     assert!((86_000..=86_400).contains(&expires), "{expires}");
 }
 
+/// The server does not accept an id before that of an entry which was deleted.
+#[tokio::test]
+async fn publication_follows_a_deleted_entry_ahead_of_the_clock() {
+    let cluster = TestCluster::start(Bus::Redis).await;
+    let (redis, ahead) = (cluster.redis(), "9999999999999-5");
+    for id in ["1-0", ahead] {
+        redis.command::<String>(&["XADD", "workspace:acme", id, "data", "x"]).await;
+    }
+    assert_eq!(redis.command::<u64>(&["XDEL", "workspace:acme", ahead]).await, 1);
+    let id = cluster.broker.publish("acme", "{}").await;
+    assert!(place(&id) > place(ahead), "{id}");
+    assert!(place(&cluster.broker.publish("acme", "{}").await) > place(&id));
+}
+
 #[tokio::test]
 async fn a_script_that_redis_forgot_is_sent_again() {
     let cluster = TestCluster::start(Bus::Redis).await;
@@ -112,8 +126,9 @@ async fn a_script_that_redis_forgot_is_sent_again() {
         line.split("calls=").nth(1).unwrap().split(',').next().unwrap().parse::<u64>().unwrap()
     };
     // Beside that, the epoch of the empty log was named, and the right to mark live events was
-    // tried.
-    assert_eq!((calls("eval"), calls("evalsha")), (3 + 2, 6));
+    // tried. The node announces itself each three seconds.
+    assert_eq!(calls("evalsha"), 6);
+    assert!(calls("eval") >= 3 + 2, "{stats}");
 }
 
 #[tokio::test]

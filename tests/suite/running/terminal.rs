@@ -25,7 +25,12 @@ impl TerminalNode {
         let (directory, (sink, terminal)) = (Directory::new(), Sink::terminal());
         let of_node = tidings();
         let mut command = Command::new("setsid");
-        command.arg("--ctty").args(prefix).arg(of_node.get_program()).arg("serve");
+        // The tests may run under nohup themselves.
+        command
+            .args(["--ctty", "env", "--default-signal=HUP"])
+            .args(prefix)
+            .arg(of_node.get_program())
+            .arg("serve");
         for (key, value) in
             [("SERVER__LISTEN", "127.0.0.1:0"), ("ADMIN__LISTEN", "127.0.0.1:0"), ("EMBEDDED__LISTEN", "")]
         {

@@ -22,6 +22,9 @@ pub(super) struct OwedEvent {
     owing: usize,
     /// Every client had its turn, so those that owe it are behind.
     offered: bool,
+    /// The place of the client after the one that the watch names as behind. Places before it are
+    /// not searched again, so a crowd of slow clients costs one search in all.
+    next: usize,
 }
 
 impl OwedEvent {
@@ -31,7 +34,7 @@ impl OwedEvent {
         watch.owe(clients);
         watch.release(1);
         let (frame, watch) = (Arc::clone(frame), Arc::clone(watch));
-        (clients > 0).then_some(Self { frame, watch, end, owing: clients, offered: false })
+        (clients > 0).then_some(Self { frame, watch, end, owing: clients, offered: false, next: 0 })
     }
 
     /// Whether the event is for a user.
@@ -75,7 +78,10 @@ impl Shard {
                     broadcast_clients.get(place).and_then(|number| self.clients.get(number as usize));
                 let Some(EngineClient { phase: Phase::Broadcasting(cursor), .. }) = client else { continue };
                 if cursor.cursor < watched.end {
-                    (behind, lacking) = (behind + 1, client);
+                    behind += 1;
+                    if lacking.is_none() {
+                        (lacking, watched.next) = (client, place + 1);
+                    }
                 } else if watched.is_for(cursor.user) {
                     (taken, last) = (taken + 1, client);
                 }
@@ -110,8 +116,9 @@ impl Shard {
             watched.settle(watched.is_for(cursor.user), id);
             if watched.owing > 0 && watched.watch.behind() == id {
                 let end = watched.end;
-                let mut places = 0..broadcast.broadcast_clients.len();
+                let mut places = watched.next..broadcast.broadcast_clients.len();
                 let lacking = places.find_map(|place| {
+                    watched.next = place + 1;
                     let number = broadcast.broadcast_clients.get(place)?;
                     let client = self.clients.get(number as usize)?;
                     let lacks = matches!(&client.phase, Phase::Broadcasting(other) if other.cursor < end);
@@ -128,10 +135,9 @@ impl Broadcast {
     /// Notes that a client leaves with this cursor.
     pub(super) fn note_left(&mut self, cursor: &BroadcastCursor) {
         for watched in &mut self.watched {
-            let has_it = cursor.cursor >= watched.end;
-            if !has_it || !watched.offered {
-                let is_delivered = has_it && watched.is_for(cursor.user);
-                watched.settle(is_delivered, None);
+            // A client that has the event may have joined after it was read, and owed nothing.
+            if cursor.cursor < watched.end {
+                watched.settle(false, None);
             }
         }
         self.watched.retain(OwedEvent::is_open);

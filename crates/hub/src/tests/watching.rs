@@ -1,8 +1,10 @@
 //! Sampled events: the readers that owe them, and the events that get no watch.
 
 use super::*;
-use tidings_event::{Audience, Deliveries, TraceParent, UserId};
+use tidings_event::{Audience, Deliveries, Frame, TraceParent, UserId};
 use tidings_metrics::SpanResult;
+
+use crate::watch_list::WATCHED_OF_WORKSPACE_MAX;
 
 /// A hub that samples a share of the events without a trace.
 fn watched(ratio: f64) -> (Fixture, Arc<WatchList>) {
@@ -114,11 +116,17 @@ fn flag_of_the_publisher_decides_and_the_ratio_for_all_others() {
 }
 
 #[test]
-fn events_beyond_the_bound_are_left_out() {
+fn events_beyond_the_bounds_are_left_out() {
     let (fixture, list) = watched(1.0);
     let mut reader = joined(&fixture);
     (1..=300).for_each(|id| log(&fixture, id, "x"));
-    assert_eq!(fixture.metrics.spans(SpanResult::LeftOut), 300 - WATCHED_MAX as u64);
+    let of_workspace = WATCHED_OF_WORKSPACE_MAX as u64;
+    assert_eq!(fixture.metrics.spans(SpanResult::LeftOut), 300 - of_workspace);
+    for number in 0..of_workspace * 20 {
+        let workspace = WorkspaceId::parse(&format!("w{}", number % 20)).unwrap();
+        let frame = Frame::application("5-0".parse().unwrap(), "x");
+        drop(list.watched(frame, None, &workspace, number, 1));
+    }
     assert_eq!(list.take_finished(Instant::now(), Duration::ZERO).len(), WATCHED_MAX);
     assert!(list.is_empty());
     read(&mut reader);

@@ -154,6 +154,11 @@ impl Facts {
         reset.from > reset.head || self.is_gone(reset.from)
     }
 
+    /// Whether servers may have lost events.
+    pub(super) fn has_lost(&self) -> bool {
+        self.survivors.is_some()
+    }
+
     /// Whether the server has lost the event of a place, which may have had no acknowledgement.
     pub(super) fn is_gone(&self, id: EntryId) -> bool {
         match self.at(id).and_then(|fact| fact.logged) {
@@ -167,8 +172,10 @@ impl Facts {
 
     /// Whether a log had both events at one time.
     pub(super) fn share_history(&self, one: Tag, other: Tag) -> bool {
+        let have = |tag: &Tag| self.histories.iter().any(|history| history.contains(tag));
         let have_both = |history: &HashSet<Tag>| history.contains(&one) && history.contains(&other);
-        self.histories.is_empty() || self.histories.iter().any(have_both)
+        // An event that no history has proves nothing, and excuses nothing.
+        !(have(&one) && have(&other)) || self.histories.iter().any(have_both)
     }
 
     /// Whether a reset says that a durable event may be missing.

@@ -325,7 +325,7 @@ impl<'a> Reader<'a> {
                     self.stood.insert(&head.text, index);
                     // A log that was rolled back goes on from an earlier place. A node that follows
                     // another server may still have the events after it.
-                    if head.entry < self.floor {
+                    if head.entry < self.floor && self.facts.has_lost() {
                         self.greatest.clear();
                         self.places.retain(|(id, _)| *id <= head.entry);
                     }

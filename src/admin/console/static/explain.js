@@ -186,7 +186,9 @@ export function showExplain(content, { one, refused }) {
   const results = h("div", { class: "stack", "aria-live": "polite" });
   const button = h("button", { class: "main", type: "submit" }, "Explain");
   let asking = new AbortController();
-  pasted.addEventListener("input", () => kind.replaceChildren(KINDS[kindOf(pasted.value.trim())]));
+  // A copied header has the token behind its scheme.
+  const given = () => pasted.value.trim().replace(/^Bearer\s+/i, "");
+  pasted.addEventListener("input", () => kind.replaceChildren(KINDS[kindOf(given())]));
 
   const trace = async (event, signal) => {
     const query = new URLSearchParams({ event, workspace: workspace.value.trim() });
@@ -202,7 +204,7 @@ export function showExplain(content, { one, refused }) {
     asking.abort();
     asking = new AbortController();
     const { signal } = asking;
-    const value = pasted.value.trim();
+    const value = given();
     const hasWorkspace = workspace.value.trim() !== "";
     const works = {
       event: () => [trace(value, signal), ...(hasWorkspace ? [client({ lastEventId: value })] : [])],

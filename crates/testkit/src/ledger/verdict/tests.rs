@@ -262,6 +262,7 @@ fn reset_covers_events_of_another_server() {
 #[test]
 fn events_beyond_a_rollback_may_come_again() {
     let mut book = whole();
+    book.survivors = Some((1..=EVENTS).map(|number| (id(number), tag(number))).collect());
     let again = [connecting(6, 6), reset(6, 6, 3), connecting(6, 3), event(4), event(5), event(6)];
     book.traces[0].sightings.splice(7..7, again);
     let verdict = Verdict::of([&book]);
@@ -273,6 +274,10 @@ fn events_beyond_a_rollback_may_come_again() {
     // Nor may they come twice.
     book.traces[0].sightings[10] = event(4);
     assert_eq!(sums(&Verdict::of([&book])), [9, 0, 0, 1, 0, 0]);
+    // Without a loss at a server there is nothing to roll back.
+    book.traces[0].sightings.remove(10);
+    book.survivors = None;
+    assert!(!Verdict::of([&book]).is_clean());
 }
 
 /// The client was at an event without an acknowledgement, which the server lost too.
