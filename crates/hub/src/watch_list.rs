@@ -15,7 +15,7 @@ pub const WATCHED_MAX: usize = 256;
 
 /// Events of one workspace that are watched at a time. So a stalled client of a busy workspace does
 /// not use up all places, and a pass of its streams looks for few events.
-pub(super) const WATCHED_OF_WORKSPACE_MAX: usize = 16;
+pub(super) const WATCHED_OF_WORKSPACE_MAX: usize = 64;
 
 /// The time after which a watch ends, although streams lack the event.
 pub const WATCH_TIME: Duration = Duration::from_secs(10);
