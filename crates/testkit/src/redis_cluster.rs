@@ -199,6 +199,11 @@ impl RedisCluster {
             })
             .await;
         }
+        // It rejects keys until most primaries have replied to it.
+        eventually("the new server serves", FAILOVER, async || {
+            self.servers[new].command::<String>(&["CLUSTER", "INFO"]).await.contains("cluster_state:ok")
+        })
+        .await;
         new
     }
 
