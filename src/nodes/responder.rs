@@ -145,7 +145,7 @@ impl QuestionResponder {
     }
 
     async fn handle(&self, message: &[u8], received: Instant) {
-        // Nobody waits for a reply any more.
+        // The asker no longer waits for a reply.
         if received.elapsed() >= REPLY_TIME {
             return;
         }
