@@ -14,18 +14,23 @@ use tidings_event::control::{ReconnectReason, ResetReason};
 use tidings_metrics::{EventKind, ForwardOutcome, SchemaResult};
 
 impl Console {
-    /// Takes a sample at each interval. Never ends.
+    /// Takes a sample at each interval, the first one after it. Never ends.
     pub(super) async fn take_samples(&self) {
-        let mut ticks = tokio::time::interval(Duration::from_secs(SAMPLE_SECONDS));
+        let interval = Duration::from_secs(SAMPLE_SECONDS);
+        let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let resident = tokio::task::spawn_blocking(resident_bytes).await.unwrap_or_default();
-            let bus = self.parts.bus.state();
-            self.reasons.add(|| self.reason_counts().totals());
-            self.history.add(Sample { resident_bytes: resident, ..self.sample(&bus) });
+            self.add_sample(resident);
             self.survey.forget_idle(Instant::now());
         }
+    }
+
+    /// Adds a sample of now to the histories.
+    pub(super) fn add_sample(&self, resident_bytes: u64) {
+        self.reasons.add(|| self.reason_counts().totals());
+        self.history.add(Sample { resident_bytes, ..self.sample(&self.parts.bus.state()) });
     }
 
     /// The figures of now, without the memory of the process.
@@ -187,12 +192,12 @@ pub(super) fn milliseconds(time: SystemTime) -> u64 {
 
 /// The memory of the process, in bytes; 0 where the system does not say it. Blocks.
 #[cfg(target_os = "linux")]
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     let statm = procfs::process::Process::myself().and_then(|process| process.statm());
     statm.map_or(0, |statm| statm.resident * procfs::page_size())
 }
 
 #[cfg(not(target_os = "linux"))]
-fn resident_bytes() -> u64 {
+pub(super) fn resident_bytes() -> u64 {
     0
 }

@@ -170,9 +170,12 @@ pub struct Console {
 
 impl Console {
     /// Creates the console. [`run`](Self::run) has to run beside it.
+    ///
+    /// Takes the first sample, so that each later count of the node has one before it. That reads
+    /// one file below `/proc`.
     #[must_use]
     pub fn new(settings: ConsoleSettings, parts: ConsoleParts) -> Self {
-        Self {
+        let console = Self {
             settings,
             parts,
             sessions: ConsoleSessions::default(),
@@ -184,7 +187,9 @@ impl Console {
             survey: WorkspaceSurvey::default(),
             reads: Semaphore::new(WORKSPACE_READS),
             questions: Semaphore::new(QUESTIONS),
-        }
+        };
+        console.add_sample(figures::resident_bytes());
+        console
     }
 
     /// Takes samples, and feeds open pages, until `stop` is cancelled.

@@ -203,9 +203,10 @@ async fn reasons_of_the_last_minutes_are_counted_apart() {
 /// `tidings check` reports the same.
 #[tokio::test]
 async fn missing_keys_and_a_broken_app_have_warnings() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // A bound socket that does not listen: the port refuses connections, and stays its own.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let dead = closed.local_addr().unwrap();
-    drop(closed);
     let options = options()
         .set("auth.mode", "jwt,forward")
         .set("auth.jwt.algorithm", "RS256")
