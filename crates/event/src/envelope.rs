@@ -79,8 +79,7 @@ pub fn parse(message: &Bytes) -> Result<Message, EnvelopeError> {
         return Err(EnvelopeError);
     }
     let (audience, fields) = split_audience(parts.next())?;
-    fields.map_or(Ok(()), check_fields)?;
-    let trace = fields.and_then(trace);
+    let trace = fields.map_or(Ok(None), read_fields)?;
     let to = audience.map(|json| Audience::parse(json.as_bytes()).map(Arc::new));
     let to = to.transpose().map_err(|_| EnvelopeError)?;
     Ok(Message::Logged { id, previous, payload: message.slice(end + 1..), to, trace })
@@ -103,27 +102,29 @@ fn split_audience(rest: Option<&str>) -> Result<(Option<&str>, Option<&str>), En
     }
 }
 
-/// Checks that one space separates the fields, that a key consists of lower-case letters, digits
-/// and `-`, and a value of visible ASCII characters.
-fn check_fields(fields: &str) -> Result<(), EnvelopeError> {
+/// Checks the fields and returns the trace among them. An invalid trace counts as none.
+///
+/// One space separates the fields. A key consists of lower-case letters, digits and `-`, a value of
+/// visible ASCII characters.
+fn read_fields(fields: &str) -> Result<Option<TraceParent>, EnvelopeError> {
     let is_key = |key: &str| {
         key.starts_with(|first: char| first.is_ascii_lowercase())
             && key.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
-    let is_field = |field: &str| {
-        let (key, value) = field.split_once('=')?;
-        (is_key(key) && value.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())
-    };
-    if fields.len() < FIELDS_BYTES_MAX && fields.split(' ').all(|field| is_field(field).is_some()) {
-        Ok(())
-    } else {
-        Err(EnvelopeError)
+    // It does not end at the first wrong byte, so the compiler checks several at once.
+    let is_visible = |so_far, byte: u8| so_far & (byte.is_ascii_graphic() | (byte == b' '));
+    if fields.len() >= FIELDS_BYTES_MAX || !fields.bytes().fold(true, is_visible) {
+        return Err(EnvelopeError);
     }
-}
-
-/// The trace among the fields. An invalid one counts as none.
-fn trace(fields: &str) -> Option<TraceParent> {
-    fields.split(' ').find_map(|field| field.strip_prefix("traceparent="))?.parse().ok()
+    let mut trace = None;
+    for field in fields.split(' ') {
+        match field.split_once('=').ok_or(EnvelopeError)? {
+            ("traceparent", value) => _ = trace.get_or_insert_with(|| value.parse().ok()),
+            (key, _) if is_key(key) => {}
+            _ => return Err(EnvelopeError),
+        }
+    }
+    Ok(trace.flatten())
 }
 
 /// Encodes an envelope without a trace, as the publish script does.

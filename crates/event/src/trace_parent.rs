@@ -103,19 +103,25 @@ impl FromStr for TraceParent {
     }
 }
 
-/// Reads twice as many lower-case hexadecimal digits as there are bytes.
-fn hex<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_chunks().0) {
-        let [high, low] = *pair;
-        *byte = digit(high)? << 4 | digit(low)?;
+/// Reads lower-case hexadecimal digits, two for each byte.
+///
+/// No branch depends on a digit, so the compiler reads several at once.
+fn hex<const BYTES: usize>(digits: &[u8]) -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    let mut is_valid = true;
+    for (byte, &[high, low]) in bytes.iter_mut().zip(digits.as_chunks().0) {
+        let [(high, is_high), (low, is_low)] = [digit(high), digit(low)];
+        *byte = high << 4 | low;
+        is_valid &= is_high & is_low;
     }
-    Some(bytes)
+    is_valid.then_some(bytes)
+}
+
+/// The value of a digit, and whether it is one.
+fn digit(byte: u8) -> (u8, bool) {
+    let (number, letter) = (byte.wrapping_sub(b'0'), byte.wrapping_sub(b'a'));
+    let value = if number < 10 { number } else { letter.wrapping_add(10) };
+    (value & 0xf, (number < 10) | (letter < 6))
 }
 
 impl fmt::Display for TraceId {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const HARNESS_USER: &str = "harness";
 /// How a server is to be set up.
 #[derive(Debug, Default)]
 pub struct RedisOptions {
-    /// Another server's program than `redis-server`.
+    /// Another server's program than that of [`server_program`].
     pub program: Option<PathBuf>,
     /// The default user's password; none by default.
     pub password: Option<String>,
@@ -44,6 +44,12 @@ pub struct RedisOptions {
     pub namespace: Option<Arc<Namespace>>,
     /// Lines for the server's configuration file.
     pub configuration: Vec<String>,
+}
+
+/// The program of servers that a test does not choose: that of the variable `TIDINGS_TEST_REDIS`,
+/// or else `redis-server`. With the variable the same tests run on Valkey.
+fn server_program() -> PathBuf {
+    std::env::var_os("TIDINGS_TEST_REDIS").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
 /// A Redis server with a TCP port and a unix socket, both kept over restarts. It ends with the
@@ -88,10 +94,10 @@ impl RedisServer {
     pub fn launch(&mut self) {
         self.stop();
         let configuration = self.directory.write("redis.conf", self.configuration());
-        let program = self.options.program.as_deref().unwrap_or(Path::new("redis-server"));
+        let program = self.options.program.clone().unwrap_or_else(server_program);
         let mut command = match &self.options.namespace {
-            Some(namespace) => namespace.command(program),
-            None => Command::new(program),
+            Some(namespace) => namespace.command(&program),
+            None => Command::new(&program),
         };
         command.arg(configuration).current_dir(self.directory.path());
         self.program = Some(Program::start("redis-server", command));
