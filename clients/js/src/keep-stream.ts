@@ -234,8 +234,12 @@ export function keepStream<E extends TypedEvent>(
   function handle([stream, type, data, lastEventId]: Message): void {
     if (signal.aborted) return;
     const isMessage = type === 'message';
-    const isFirst = isMessage && !stream.isConnected;
+    const isFirst = !stream.isConnected;
+    // A held stream has heartbeats before its `connected` event.
+    if (isFirst && !isMessage) return;
     const json = isMessage && !isFirst ? {} : parseJson(data);
+    // Before the status: a tab that sees `live` has a place to resume from.
+    position = lastEventId || position;
     if (isFirst) {
       stream.isConnected = true;
       hasRenewed = false;
@@ -248,13 +252,11 @@ export function keepStream<E extends TypedEvent>(
       } else {
         setStatus(json.resumed ? 'catching-up' : 'live');
       }
-    }
-    // A held stream has heartbeats before its `connected` event.
-    if (!stream.isConnected || signal.aborted) return;
-    position = lastEventId || position;
-    if (isFirst && json.type === 'connected') {
-      heartbeatMs = json.heartbeatMs ?? heartbeatMs;
-      return noteVersion(json.schemas);
+      if (signal.aborted) return;
+      if (json.type === 'connected') {
+        heartbeatMs = json.heartbeatMs ?? heartbeatMs;
+        return noteVersion(json.schemas);
+      }
     }
     // While the subscription of the node is down, events may be missing.
     if (type === 'tidings.heartbeat') return setStatus(json.live ? 'live' : 'away');

@@ -26,6 +26,19 @@ test('event reaches its handler with its id', async (t) => {
   assert.deepEqual(client.warnings, []);
 });
 
+test('connection that is live has a position to resume from', async (t) => {
+  const broker = await Broker.start(t);
+  const positions = [];
+  const onStatus = () => positions.push(first.connection.position);
+  const first = record(t, { url: broker.url, onStatus });
+  await eventually('the status changes', () => positions.length > 0);
+  first.connection.close();
+  await broker.publish('acme', { type: 'NUMBER', n: 1 });
+  const second = record(t, { url: broker.url, position: positions[0] });
+  await second.has(1);
+  assert.deepEqual(second.statuses, ['catching-up', 'live']);
+});
+
 test('payload without a type is text', async (t) => {
   const broker = await Broker.start(t);
   const client = record(t, { url: broker.url });

@@ -12,7 +12,7 @@ const RUNS = Number(process.env.TIDINGS_RUNS ?? 1_000);
 /** How often each step is taken, relative to the others. */
 const DURABLE = {
   publish: 5, other: 6, beat: 5, receive: 8, receiveAll: 4, message: 10, messages: 6, lose: 1, tick: 8,
-  open: 4, close: 1, disconnect: 1, restart: 1,
+  open: 4, openHere: 2, close: 1, disconnect: 1, restart: 1,
 };
 const WITH_RESETS = { ...DURABLE, trim: 1, endLog: 1, interrupt: 1, restore: 2 };
 
@@ -22,7 +22,7 @@ simulateTabs();
  * Cases that once failed, as steps of `WITH_RESETS`. A leader was away, and a tab joins at the
  * position of its next event.
  */
-const KEPT = [[3758, 596, 0, 0, 1687, 0, 2198, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2364, 0, 0, 0]];
+const KEPT = [[3872, 614, 0, 0, 1739, 0, 2264, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2436, 0, 0, 0]];
 
 async function holds(weights, hasResets, kept = []) {
   const kinds = Object.entries(weights).flatMap(([kind, weight]) => Array(weight).fill(kind));

@@ -101,7 +101,7 @@ export class BrokerModel {
     return { type: 'reset', reason, from, head };
   }
 
-  /** Opens a stream behind a position. Its messages wait in `queue`. */
+  /** Opens a stream behind a position, or at the head without one. Its messages wait in `queue`. */
   connect(node, position) {
     const stream = { node, queue: this.#replay(node, position) };
     node.streams.add(stream);
@@ -115,6 +115,7 @@ export class BrokerModel {
   }
 
   #replay(node, position) {
+    if (!position) return [{ type: 'connected', resumed: false, id: this.head }];
     const event = ({ id, n }) => ({ type: 'event', id, n });
     const at = node.ring.findIndex(({ id }) => id === position);
     const resumed = { type: 'connected', resumed: true };

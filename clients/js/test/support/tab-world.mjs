@@ -113,7 +113,7 @@ export function simulateTabs() {
 const STEPS = {
   publish: (world) => world.publish(true),
   other: (world) => world.publish(false),
-  beat: (world, pick) => pick(world.streams)?.messages.queue.push({ type: 'beat' }),
+  beat: (world, pick) => pick(world.streams)?.messages?.queue.push({ type: 'beat' }),
   receive: (world, pick) => pick(world.streams)?.receive(),
   receiveAll: (world, pick) => pick(world.streams)?.receiveAll(),
   message: (world, pick) => pick(world.channels)?.take(),
@@ -124,6 +124,7 @@ const STEPS = {
   lose: (world, pick) => pick(world.channels)?.take(true),
   tick: (_, pick) => mock.timers.tick(pick([50, 400, 1_100])),
   open: (world, pick) => world.tabs.length < TABS_MAX && world.open(pick(world.places)),
+  openHere: (world) => world.tabs.length < TABS_MAX && world.open({}),
   close: (world, pick) => pick(world.tabs)?.connection.close(),
   disconnect: (world, pick) => pick(world.streams)?.lose(),
   restart: (world, pick) => world.restart(pick(world.broker.nodes)),
@@ -167,8 +168,9 @@ export class TabWorld {
   }
 
   open({ position, count }) {
-    // What a tab receives, and how many events there were at that time.
-    const tab = { from: count, seen: [] };
+    // What a tab receives, and how many events there were at that time. A tab without a position
+    // has to receive the events that are published after it is live.
+    const tab = { first: count ?? 0, from: count, seen: [] };
     tab.connection = connectShared({
       url: 'http://broker.test/api',
       workspace: 'acme',
@@ -178,6 +180,7 @@ export class TabWorld {
       events: { NUMBER: ({ n }) => tab.seen.push({ n, count: this.count }) },
       onReset: () => tab.seen.push({ count: this.count }),
       onWarning() {},
+      onStatus: (status) => status === 'live' && (tab.from ??= this.count),
       transport: (...parameters) => this.#connect(...parameters),
     });
     this.tabs.push(tab);
@@ -188,19 +191,27 @@ export class TabWorld {
       const text = url.searchParams.get('last_event_id');
       this.nodeAt += 1;
       const node = this.broker.nodes[this.nodeAt % 2];
-      const messages = this.broker.connect(node, readText(text));
-      stream.headAt = stream.byteAt = Date.now();
+      const { broker } = this;
       let place = text;
       const opened = {
-        messages,
+        // Until it is received from, its request is on the way, and events may be published.
+        messages: undefined,
+        arrive() {
+          if (this.messages) return;
+          this.messages = broker.connect(node, text && readText(text));
+          stream.headAt = stream.byteAt = Date.now();
+        },
         receive() {
-          const message = messages.queue.shift();
+          this.arrive();
+          const message = this.messages.queue.shift();
           if (!message || message.type === 'away') return;
           stream.byteAt = Date.now();
           stream.hasBytes = true;
           const { type, id, n, head, from, reason, resumed } = message;
           if (type === 'connected') {
-            onMessage('message', JSON.stringify({ type, resumed, heartbeatMs: 1_000 }), resumed ? text : '');
+            place ??= writeText(id);
+            const json = JSON.stringify({ type, resumed, heartbeatMs: 1_000 });
+            onMessage('message', json, resumed || !text ? place : '');
           } else if (type === 'event') {
             place = writeText(id);
             if (world.matching.has(n)) onMessage('message', JSON.stringify({ type: 'NUMBER', n }), place);
@@ -213,10 +224,11 @@ export class TabWorld {
           }
         },
         receiveAll() {
-          while (messages.queue.length && world.streams.includes(opened)) opened.receive();
+          this.arrive();
+          while (this.messages.queue.length && world.streams.includes(opened)) opened.receive();
         },
         lose: () => {
-          this.broker.disconnect(messages);
+          if (opened.messages) broker.disconnect(opened.messages);
           this.streams = this.streams.filter((other) => other !== opened);
           resolve({});
         },
@@ -238,6 +250,10 @@ export class TabWorld {
 
   async turn() {
     for (let turn = 0; turn < TURNS; turn += 1) await undefined;
+    for (const { connection } of this.tabs) {
+      const hasPlace = connection.status !== 'live' || connection.position;
+      assert.ok(hasPlace, 'a live tab has no position, so its next stream would begin anywhere');
+    }
   }
 
   /**
@@ -264,6 +280,7 @@ export class TabWorld {
       assert.ok(round < ROUNDS, `${this.streams.length} streams for tabs that are ${statuses}`);
       for (const stream of this.streams) {
         beforeBeat(round);
+        stream.arrive();
         stream.messages.queue.push({ type: 'beat' });
       }
       for (const stream of this.streams) stream.receiveAll();
@@ -284,8 +301,8 @@ export class TabWorld {
 
   /** Checks what each tab has received. */
   check() {
-    for (const { from, seen } of this.tabs) {
-      let last = from;
+    for (const { first, from, seen } of this.tabs) {
+      let last = first;
       for (const { n } of seen) {
         if (n !== undefined) assert.ok(n > last, `${n} after ${last}`);
         last = n ?? 0;
