@@ -348,9 +348,16 @@ impl RedisCluster {
         }
     }
 
-    /// Sends a command for each slot to a server, and returns the replies.
+    /// Sends a command for each slot to a server, and returns the replies. Valkey replicates each
+    /// of these commands, and rejects them while its replica is behind; all can be repeated.
     async fn each(&self, server: usize, slots: &[u16], command: impl Fn(u16) -> Cmd) -> Vec<Value> {
-        self.try_each(server, slots, command).await.expect("commands of a move")
+        eventually_some("the server takes the commands of a move", DEADLINE, async || {
+            match self.try_each(server, slots, &command).await {
+                Err(error) if error.to_string().contains("NOREPLICAS") => None,
+                replies => Some(replies.expect("commands of a move")),
+            }
+        })
+        .await
     }
 
     async fn try_each(

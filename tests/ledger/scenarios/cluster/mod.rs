@@ -9,8 +9,8 @@ mod two_primaries;
 
 use std::time::Duration;
 
-use tidings_testkit::RedisCluster;
 use tidings_testkit::ledger::{Setting, Setup, Way};
+use tidings_testkit::{RedisCluster, RedisServer};
 
 /// Publishing has to go on within this time after a failover, on a busy machine.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -40,10 +40,19 @@ fn forgetful() -> Setting {
     setting
 }
 
-async fn open(name: &str, setting: Setting) -> (RedisCluster, Setup) {
+async fn open(name: &str, mut setting: Setting) -> (RedisCluster, Setup) {
     let cluster = RedisCluster::start().await;
+    if begins_second_logs(&cluster.servers[0]).await {
+        setting.publishers.ways.retain(|way| *way != Way::Plain);
+    }
     let setup = Setup::open_cluster(name, setting, &cluster).await;
     (cluster, setup)
+}
+
+/// Whether a transaction with `SPUBLISH` begins a second log at the source of a slot that moves, as
+/// it does on Valkey 9. docs/guides/many-nodes.md warns of it.
+async fn begins_second_logs(server: &RedisServer) -> bool {
+    server.info("server").await.contains("valkey_version:9")
 }
 
 /// The slots of the workspaces.
