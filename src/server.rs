@@ -182,13 +182,14 @@ impl Server {
         let streams = Arc::new(settings::streams(config, schemas.version, &metrics));
         let delivery = Delivery::new(Arc::clone(&streams), settings::engine(config, streams))?;
         let access = Access::new(&settings::access(config), id, &bus, &metrics)?;
+        let publication_traces = traces::publications(traces.as_ref(), config.tracing.in_streams);
         let parts = PublicParts {
             bus: &bus,
             hub: &hub.hub,
             delivery: &delivery,
             access: &access,
             schemas: &schemas,
-            traces: traces.as_ref(),
+            publication_traces: publication_traces.as_ref(),
             metrics: &metrics,
         };
         let public = PublicListener::new(public, public_sockets, parts).await?;

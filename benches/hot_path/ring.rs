@@ -39,6 +39,7 @@ impl Full {
             workspaces: 10,
             live: LiveEvents::Never,
             retention: Duration::MAX,
+            traces_in_streams: false,
         };
         let desired = Arc::new(DesiredSubscriptions::default());
         let hub = Hub::new(NodeId::random(), settings, desired, Arc::new(Metrics::new()));

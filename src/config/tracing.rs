@@ -1,4 +1,4 @@
-//! `[tracing]`: spans for an OpenTelemetry collector.
+//! `[tracing]`: traces in streams, and spans for an OpenTelemetry collector.
 
 use std::path::PathBuf;
 
@@ -6,11 +6,12 @@ use serde::Deserialize;
 
 use tidings_settings::{Seconds, SecretText, seconds};
 
-/// `[tracing]`: spans for an OpenTelemetry collector.
+/// `[tracing]`: traces in streams, and spans for an OpenTelemetry collector.
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "each key is explained in config/default.toml")]
 pub struct TracingConfig {
     pub ratio: f64,
+    pub in_streams: bool,
     pub otlp: OtlpConfig,
 }
 

@@ -10,7 +10,6 @@ use super::delivery::Delivery;
 use super::listener::ListenerSettings;
 use super::schemas::NodeSchemas;
 use super::start_error::StartError;
-use super::traces::NodeTraces;
 use crate::http;
 use crate::http::{
     BodyReceiver, Certificates, ConnectionLimits, ConnectionSettings, CorsRules, ListenSocket, Listener,
@@ -22,6 +21,7 @@ use tidings_hub::Hub;
 use tidings_hub::rate::Rates;
 use tidings_limits::BodyBudget;
 use tidings_metrics::Metrics;
+use tidings_traces::PublicationTraces;
 
 /// The settings of the public listener.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ pub(super) struct PublicParts<'a> {
     pub(super) delivery: &'a Delivery,
     pub(super) access: &'a Access,
     pub(super) schemas: &'a NodeSchemas,
-    pub(super) traces: Option<&'a NodeTraces>,
+    pub(super) publication_traces: Option<&'a PublicationTraces>,
     pub(super) metrics: &'a Arc<Metrics>,
 }
 
@@ -156,7 +156,7 @@ fn handlers(
             batch_bytes: settings.batch_bytes,
             publish_rate: Arc::clone(publish_rate),
             schemas: parts.schemas.check.clone(),
-            traces: parts.traces.map(|traces| traces.traces.publications()),
+            traces: parts.publication_traces.cloned(),
             bus: Arc::clone(parts.bus),
             retry: streams.retry,
             metrics: Arc::clone(metrics),

@@ -96,6 +96,7 @@ pub(super) fn hub(config: &Config) -> HubSettings {
             LiveConfig::Always => LiveEvents::Always,
         },
         retention: config.retention.seconds.duration(),
+        traces_in_streams: config.tracing.in_streams,
     }
 }
 

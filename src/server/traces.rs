@@ -10,7 +10,9 @@ use tidings_event::NodeId;
 use tidings_hub::WatchList;
 use tidings_metrics::Metrics;
 use tidings_settings::{SecretText, read_regular_file};
-use tidings_traces::{CollectorSettings, CollectorSetupError, TraceParts, Traces, parse_headers};
+use tidings_traces::{
+    CollectorSettings, CollectorSetupError, PublicationTraces, TraceParts, Traces, parse_headers,
+};
 
 /// Limits the file with the headers, in bytes.
 const HEADERS_BYTES_MAX: u64 = 64 * 1024;
@@ -53,6 +55,12 @@ pub enum TraceError {
     /// The settings do not serve.
     #[error(transparent)]
     Setup(#[from] CollectorSetupError),
+}
+
+/// The traces of publications over HTTP; `None` if nothing uses them.
+pub(super) fn publications(traces: Option<&NodeTraces>, in_streams: bool) -> Option<PublicationTraces> {
+    let without_collector = || in_streams.then(PublicationTraces::without_collector);
+    traces.map(|traces| traces.traces.publications()).or_else(without_collector)
 }
 
 /// The settings of the collector of a configuration; `None` without one. Reads a file, and so

@@ -11,6 +11,7 @@ use super::audience::Audience;
 use super::control::{self, ResetReason};
 use super::event_watch::EventWatch;
 use super::position::Position;
+use super::trace_parent::TraceParent;
 
 /// Limits the payload's `type`, in bytes. A longer one counts as none.
 pub const EVENT_TYPE_BYTES_MAX: usize = 256;
@@ -24,6 +25,9 @@ pub const RESERVED_PREFIX: &str = "tidings.";
 /// Such a `type` never becomes an `event:` field. `error` and `open` would call the page's handlers
 /// for its connection, and `message` is the name of an event without the field.
 pub const BROWSER_EVENTS: [&str; 3] = ["error", "message", "open"];
+
+/// The bytes of the comment with a trace: `: traceparent=`, the trace and a line end.
+const TRACE_COMMENT_BYTES: usize = 70;
 
 /// Holds one event of a workspace as bytes on the wire.
 pub struct Frame {
@@ -52,7 +56,18 @@ impl Frame {
     /// The client's parser joins them with LF.
     #[must_use]
     pub fn application(position: Position, payload: &str) -> Self {
-        let mut buffer = BytesMut::with_capacity(payload.len() + 64);
+        Self::traced(position, payload, None)
+    }
+
+    /// Encodes a publisher's event, with its trace as a comment before `id:`. Parsers of the
+    /// standard ignore comments.
+    #[must_use]
+    pub fn traced(position: Position, payload: &str, trace: Option<TraceParent>) -> Self {
+        let comment_bytes = trace.map_or(0, |_| TRACE_COMMENT_BYTES);
+        let mut buffer = BytesMut::with_capacity(comment_bytes + payload.len() + 64);
+        if let Some(trace) = trace {
+            put_field(&mut buffer, "", format_args!("traceparent={trace}"));
+        }
         put_id(&mut buffer, &position);
         put_data(&mut buffer, payload);
         buffer.put_u8(b'\n');
@@ -216,7 +231,7 @@ pub(super) fn put_id(buffer: &mut BytesMut, position: &Position) {
     put_field(buffer, "id", format_args!("{position}"));
 }
 
-/// Writes a field. The value must not contain a line end.
+/// Writes a field, or a comment if the name is empty. The value must not contain a line end.
 pub(super) fn put_field(buffer: &mut BytesMut, name: &str, value: fmt::Arguments<'_>) {
     use fmt::Write as _;
     // Writing to a growing buffer never fails.

@@ -4,7 +4,7 @@ use tidings::http::StreamQuery;
 use tidings_event::frame::{BROWSER_EVENTS, EVENT_TYPE_BYTES_MAX, RESERVED_PREFIX};
 use tidings_event::position::POSITION_BYTES_MAX;
 use tidings_event::workspace::is_unreserved;
-use tidings_event::{EntryId, Frame, LivePart, NodeId, Position};
+use tidings_event::{EntryId, Frame, LivePart, NodeId, Position, TraceParent};
 use tidings_hub::{Resume, Start};
 
 const NEWEST_MAX: usize = 1000;
@@ -44,7 +44,9 @@ pub fn frame(data: &[u8]) {
     let payload = String::from_utf8_lossy(data);
     let first = Position::logged(EntryId { milliseconds: 5, sequence: 1 });
     let second = Position { live: Some(LivePart { node: NodeId::random(), number: 7 }), ..first };
-    let frames = [first, second].map(|position| Frame::application(position, &payload));
+    let trace = TraceParent::begin(true);
+    let frames = [(first, Some(trace)), (second, None)]
+        .map(|(position, trace)| Frame::traced(position, &payload, trace));
     let received = payload.replace("\r\n", "\n").replace('\r', "\n");
     for named in [false, true] {
         let form = |frame: &Frame| if named { frame.named().to_vec() } else { frame.plain().to_vec() };
@@ -53,6 +55,8 @@ pub fn frame(data: &[u8]) {
         for (event, frame) in events.iter().zip(&frames) {
             assert_eq!(event.data, received);
             assert_eq!(event.id, frame.position().to_string());
+            let is_traced = frame.position() == &first;
+            assert_eq!(event.trace, is_traced.then(|| trace.to_string()));
             let name = frame.event_type().filter(|name| {
                 named
                     && !name.is_empty()
@@ -71,12 +75,13 @@ pub fn frame(data: &[u8]) {
 struct ParsedEvent {
     id: String,
     name: Option<String>,
+    trace: Option<String>,
     data: String,
 }
 
 /// Reads a stream as the standard says (WHATWG HTML, section 9.2.6). Panics at a part that no frame
-/// of the broker has. Such parts are unknown fields, comments, a field twice, a carriage return, a
-/// NUL in a name or an id, and an unfinished event.
+/// of the broker has. Such parts are unknown fields, other comments, a field twice, a carriage
+/// return, a NUL in a name or an id, and an unfinished event.
 fn read(bytes: &[u8]) -> Vec<ParsedEvent> {
     let Ok(text) = std::str::from_utf8(bytes) else { panic!("a stream in UTF-8") };
     assert!(text.ends_with("\n\n") && !text.contains('\r'), "{text:?}");
@@ -94,6 +99,11 @@ fn read(bytes: &[u8]) -> Vec<ParsedEvent> {
                     Some(("event", name)) => {
                         assert!(event.name.replace(name.to_owned()).is_none(), "{block:?}");
                         assert!(!name.contains('\0'), "{block:?}");
+                    }
+                    // A comment; its space belongs to the separator.
+                    Some(("", comment)) => {
+                        let Some(trace) = comment.strip_prefix("traceparent=") else { panic!("{block:?}") };
+                        assert!(event.trace.replace(trace.to_owned()).is_none(), "{block:?}");
                     }
                     Some(("data", line)) => lines.push(line),
                     _ => panic!("no field of a frame: {line:?}"),

@@ -114,6 +114,8 @@ pub struct HubSettings {
     pub live: LiveEvents,
     /// The time for which a log keeps an event. An older one may have expired with its log.
     pub retention: Duration,
+    /// Whether the frame of a sampled event carries the trace of its publisher.
+    pub traces_in_streams: bool,
 }
 
 /// Whether workspaces carry live events, which are in no log. It decides when a client gets a reset

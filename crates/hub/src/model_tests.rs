@@ -263,6 +263,7 @@ impl World {
             workspaces: 100,
             live: LiveEvents::Auto,
             retention: Duration::MAX,
+            traces_in_streams: false,
         };
         let now = Arc::new(AtomicU64::new(0));
         let nodes = [(), ()].map(|()| {

@@ -19,7 +19,7 @@ use crate::rate::Rates;
 use tidings_event::control::ResetReason;
 use tidings_event::log::LogEntry;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Audience, Frame, LivePart, NodeId, Position};
+use tidings_event::{Audience, Frame, LivePart, NodeId, Position, TraceParent};
 use tidings_metrics::Metrics;
 use tidings_metrics::Throttle;
 
@@ -136,18 +136,21 @@ impl HubShared {
         let payload = entry.payload.as_ref().ok_or(ResetReason::BadEntry)?;
         // An event whose audience cannot be read reaches no client.
         let to = entry.to.as_ref().map(|to| Audience::parse(to).map(Arc::new)).transpose();
-        self.logged(position, payload, to.map_err(|_| ResetReason::BadEntry)?)
+        self.logged(position, payload, to.map_err(|_| ResetReason::BadEntry)?, entry.trace)
     }
 
     /// Creates the frame of a logged event, for an audience or for all clients, if it can be
-    /// delivered.
+    /// delivered. The frame has the trace of the publisher, so it is the same on each node and in
+    /// each replay.
     pub(super) fn logged(
         &self,
         position: Position,
         payload: &Bytes,
         to: Option<Arc<Audience>>,
+        trace: Option<TraceParent>,
     ) -> Result<Frame, ResetReason> {
-        Ok(Frame::application(position, self.check(payload)?).with_audience(to))
+        let trace = trace.filter(|trace| self.settings.traces_in_streams && trace.is_sampled());
+        Ok(Frame::traced(position, self.check(payload)?, trace).with_audience(to))
     }
 
     /// Counts and logs an event that cannot be delivered; the caller sends the reset.

@@ -62,6 +62,7 @@ impl ShardHarness {
             workspaces: 10_000,
             live: LiveEvents::Auto,
             retention: Duration::MAX,
+            traces_in_streams: false,
         };
         let hub = Hub::new(node, settings, Arc::new(DesiredSubscriptions::default()), Arc::clone(&metrics));
         let streams = Arc::new(StreamSettings {

@@ -43,6 +43,7 @@ const SAMPLES: &[(&str, &str)] = &[
     ("limits.connections", "7"),
     ("limits.workspaces", "7"),
     ("limits.connection_age_seconds", "7"),
+    ("tracing.in_streams", "true"),
     ("tracing.otlp.endpoint", "http://127.0.0.1:7"),
     ("tracing.otlp.headers", "authorization=secret"),
     ("auth.mode", "none"),

@@ -45,7 +45,7 @@ pub struct PublishHandler {
     pub publish_rate: Arc<PublishRate>,
     /// The schemas of event types; `None` if no event is checked.
     pub schemas: Option<Arc<SchemaCheck>>,
-    /// The traces of publications; `None` without a collector.
+    /// The traces of publications; `None` if the node ignores them.
     pub traces: Option<PublicationTraces>,
     /// The bus that publishes events.
     pub bus: Arc<dyn Bus>,

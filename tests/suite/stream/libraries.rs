@@ -5,8 +5,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::support::http;
 use crate::support::programs::{Program, installed};
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually};
+
+const EVENTS: &str = "/api/workspaces/acme/events";
+const TRACE: (&str, &str) = ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
 
 /// A program that reads a stream with a library, to the event with a certain number.
 struct Reader {
@@ -54,20 +58,26 @@ enum Begin {
 /// nothing in memory. The rest was published meanwhile and afterwards.
 async fn loses_nothing_when_its_node_is_killed(script: &str, begin: Begin) {
     let redis = RedisServer::start().await;
-    let options = BrokerOptions::redis(&redis).set("sse.retry_ms", 100);
+    let options = BrokerOptions::redis(&redis).set("sse.retry_ms", 100).set("tracing.in_streams", true);
     let mut node = Broker::start_ready(options.clone()).await;
     let other = Broker::start_ready(options).await;
     let publish = async |numbers: std::ops::RangeInclusive<u64>| {
         for number in numbers {
-            other.publish("acme", &json!({ "type": "A", "number": number }).to_string()).await;
+            // A library ignores the comment with the trace.
+            let payload = json!({ "type": "A", "number": number }).to_string();
+            http::request(other.address(), "POST", EVENTS, &[TRACE], payload).await;
         }
     };
+    let mut watching = node.connect("acme").await;
+    watching.connected().await;
     let state = other.publish("acme", r#"{"type":"A","number":0}"#).await;
     let query = if begin == Begin::BehindState { format!("?last_event_id={state}") } else { String::new() };
     let url = format!("http://{}/api/workspaces/acme/events{query}", node.address());
     let mut reader = Reader::start(script, &url, 200);
     eventually("the connected event", DEADLINE, async || reader.events("message") == 1).await;
     publish(1..=100).await;
+    let last = watching.wait_for(DEADLINE, |event| event.data.contains(":100,")).await;
+    assert_eq!(last.comments, [format!("traceparent={}", TRACE.1)]);
     eventually("the first half", DEADLINE, async || reader.numbers().len() == 100).await;
     assert_eq!(reader.opened(), 1);
 

@@ -61,6 +61,7 @@ fn hub() -> Hub {
         workspaces: 10,
         live: LiveEvents::Auto,
         retention: Duration::MAX,
+        traces_in_streams: false,
     };
     Hub::new(NodeId::random(), settings, Arc::new(DesiredSubscriptions::default()), Arc::new(Metrics::new()))
 }

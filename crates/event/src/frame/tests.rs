@@ -1,5 +1,6 @@
 use super::*;
 use crate::EntryId;
+use crate::TraceParent;
 use crate::control::ResetReason;
 use futures_util::StreamExt as _;
 use proptest::prelude::*;
@@ -87,6 +88,27 @@ fn named_frame_has_the_event_field() {
     assert_eq!(frame.named(), &Bytes::from_static(b"event: A b\nid: 5-1\ndata: {\"type\":\"A b\"}\n\n"));
 }
 
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+
+fn traced(payload: &str) -> Frame {
+    let trace: TraceParent = TRACE.parse().unwrap();
+    Frame::traced(position(), payload, Some(trace))
+}
+
+#[test]
+fn trace_is_a_comment_before_the_id() {
+    let frame = traced("{\"type\":\"A\"}\n: traceparent=x");
+    let comment = format!(": traceparent={TRACE}\n");
+    assert_eq!(comment.len(), TRACE_COMMENT_BYTES);
+    let rest = "data: {\"type\":\"A\"}\ndata: : traceparent=x\n\n";
+    assert_eq!(frame.plain(), format!("{comment}id: 5-1\n{rest}").as_bytes());
+    assert_eq!(frame.payload().unwrap(), "{\"type\":\"A\"}\n: traceparent=x");
+    let to: Position = "7-0~k3v9x2ab.3".parse().unwrap();
+    assert_eq!(frame.with_position(to).plain(), format!("{comment}id: 7-0~k3v9x2ab.3\n{rest}").as_bytes());
+    let named = traced(r#"{"type":"A"}"#);
+    assert_eq!(named.named(), format!("event: A\n{comment}id: 5-1\ndata: {{\"type\":\"A\"}}\n\n").as_bytes());
+}
+
 #[test]
 fn unusable_or_reserved_type_is_left_out() {
     for payload in [
@@ -115,12 +137,13 @@ proptest! {
     /// A parser gets each payload back; no payload can add a field of its own.
     #[test]
     fn parser_returns_the_payload(payload in "([a-z{}\": \u{feff}ü]|\r|\n|\0){0,40}") {
-        let frame = Frame::application(position(), &payload);
-        let events = parsed(frame.plain());
-        prop_assert_eq!(events.len(), 1);
-        prop_assert_eq!(events[0].data.clone(), Some(as_received(&payload)));
-        prop_assert_eq!(events[0].id.as_deref(), Some("5-1"));
-        prop_assert_eq!(events[0].event.as_deref(), None);
+        for frame in [Frame::application(position(), &payload), traced(&payload)] {
+            let events = parsed(frame.plain());
+            prop_assert_eq!(events.len(), 1);
+            prop_assert_eq!(events[0].data.clone(), Some(as_received(&payload)));
+            prop_assert_eq!(events[0].id.as_deref(), Some("5-1"));
+            prop_assert_eq!(events[0].event.as_deref(), None);
+        }
     }
 
     /// A frame with `event:` is one event of that name, whatever its type contains.

@@ -26,7 +26,8 @@ impl Sequencer {
             (record.first, record.last) = (id, id);
         }
         let position = self.position(id);
-        self.append_logged(id, payload.len(), true, trace, |shared| shared.logged(position, payload, to));
+        let frame = |shared: &HubShared| shared.logged(position, payload, to, trace);
+        self.append_logged(id, payload.len(), true, trace, frame);
     }
 
     /// Appends a logged event to the order, unless `is_paced` and it exceeds the rate limit.

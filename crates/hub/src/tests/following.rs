@@ -177,6 +177,7 @@ fn gap_is_filled_from_the_log_before_the_event() {
         workspaces: 100,
         live: LiveEvents::Auto,
         retention: Duration::MAX,
+        traces_in_streams: false,
     };
     let fixture = fixture_with(settings);
     let mut subscriber = joined(&fixture);
@@ -291,6 +292,7 @@ fn undeliverable_event_is_counted_and_causes_a_reset() {
         workspaces: 100,
         live: LiveEvents::Auto,
         retention: Duration::MAX,
+        traces_in_streams: false,
     });
     let mut subscriber = joined(&fixture);
     send_message(&fixture, "1234");

@@ -56,6 +56,7 @@ fn settings() -> HubSettings {
         workspaces: 100,
         live: LiveEvents::Auto,
         retention: Duration::MAX,
+        traces_in_streams: false,
     }
 }
 

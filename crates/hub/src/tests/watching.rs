@@ -78,6 +78,40 @@ fn reader_that_resumes_in_the_ring_owes_the_event_too() {
     assert_eq!(counts(&list), [(2, 0)]);
 }
 
+/// Items of a stream in one line each, without their ids.
+fn without_ids(frames: &[String]) -> Vec<String> {
+    let fields = |frame: &String| frame.lines().filter(|line| !line.starts_with("id: ")).collect();
+    frames.iter().map(fields).collect()
+}
+
+#[test]
+fn frame_carries_the_trace_of_a_sampled_event() {
+    for in_streams in [true, false] {
+        let settings = HubSettings { traces_in_streams: in_streams, ..settings() };
+        let fixture = fixture_with(settings);
+        let mut reader = joined(&fixture);
+        let sampled = log_traced(&fixture, 5, true, None);
+        let unsampled = log_traced(&fixture, 6, false, None);
+        log(&fixture, 7, "none");
+        let comment = if in_streams { format!(": traceparent={sampled}") } else { String::new() };
+        let expected = [comment + "data: x", "data: x".to_owned(), "data: none".to_owned()];
+        assert_eq!(without_ids(&read(&mut reader)), expected);
+        // A node that has only the log sends the same.
+        for (entry, trace) in fixture.log.lock().entries.iter_mut().zip([sampled, unsampled]) {
+            entry.trace = Some(trace);
+        }
+        let other = fixture_with(settings);
+        std::mem::swap(&mut *other.log.lock(), &mut *fixture.log.lock());
+        let mut replaying = other.join(Start::Newest { count: 3 });
+        other.confirm();
+        let mut replayed = read(&mut replaying);
+        while other.complete_reads() > 0 {
+            replayed.extend(read(&mut replaying));
+        }
+        assert_eq!(without_ids(&replayed)[1..], expected);
+    }
+}
+
 #[test]
 fn hidden_event_is_no_delivery() {
     let (fixture, list) = watched(0.0);

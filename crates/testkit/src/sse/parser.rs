@@ -12,6 +12,8 @@ pub struct Event {
     /// `message` where the stream names no other.
     pub kind: String,
     pub data: String,
+    /// The comments before it in its block.
+    pub comments: Vec<String>,
 }
 
 impl Event {
@@ -46,6 +48,7 @@ pub(super) struct Parser {
     id: String,
     last_event_id: String,
     retries: Vec<u64>,
+    comments: Vec<String>,
     /// The lines since the last blank one, those of data apart.
     block: Vec<String>,
     fault: Option<String>,
@@ -121,7 +124,9 @@ impl Parser {
             "retry" if value.bytes().all(|byte| byte.is_ascii_digit()) => {
                 self.retries.extend(value.parse::<u64>())
             }
-            // A comment has an empty name; unknown fields are ignored.
+            // A comment has an empty name.
+            "" => self.comments.push(value.to_owned()),
+            // Unknown fields are ignored.
             _ => {}
         }
     }
@@ -130,13 +135,14 @@ impl Parser {
         self.last_event_id.clone_from(&self.id);
         let kind = std::mem::take(&mut self.kind);
         let block = std::mem::take(&mut self.block);
+        let comments = std::mem::take(&mut self.comments);
         let mut data = std::mem::take(&mut self.data);
         if data.pop().is_none() {
             self.fault.get_or_insert_with(|| format!("a block without data: {block:?}"));
             return None;
         }
         let kind = if kind.is_empty() { "message".to_owned() } else { kind };
-        Some(Event { id: self.last_event_id.clone(), kind, data })
+        Some(Event { id: self.last_event_id.clone(), kind, data, comments })
     }
 }
 

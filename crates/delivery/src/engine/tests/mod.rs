@@ -131,6 +131,7 @@ impl Scene {
             workspaces: 1000,
             live: LiveEvents::Auto,
             retention: Duration::MAX,
+            traces_in_streams: false,
         };
         let watch_list = Arc::new(WatchList::new(0.0, Arc::clone(&metrics)));
         let hub =

@@ -1,7 +1,7 @@
 use super::*;
 
 fn event(id: &str, kind: &str, data: &str) -> Event {
-    Event { id: id.to_owned(), kind: kind.to_owned(), data: data.to_owned() }
+    Event { id: id.to_owned(), kind: kind.to_owned(), data: data.to_owned(), comments: Vec::new() }
 }
 
 #[test]
@@ -70,6 +70,14 @@ fn a_block_without_data_is_a_fault() {
         parser.feed(faulty.as_bytes());
         assert!(parser.fault().is_some(), "{faulty:?}");
     }
+}
+
+#[test]
+fn comment_belongs_to_the_event_of_its_block() {
+    let mut parser = Parser::default();
+    let events = parser.feed(b"event: a\n: note\n:x\ndata: 1\n\ndata: 2\n\n");
+    assert_eq!(events[0].comments, ["note", "x"]);
+    assert_eq!(events[1], event("", "message", "2"));
 }
 
 #[test]
