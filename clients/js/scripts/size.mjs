@@ -15,6 +15,7 @@ const CONNECT = "export { connect, DeniedError } from 'tidings';";
 const LIMITS = [
   { entry: '.', code: CONNECT, bytesMax: 4096 },
   { entry: './tabs', code: "export * from 'tidings/tabs';", bytesMax: 6144 },
+  { entry: './traces', code: `${CONNECT} export * from 'tidings/traces';`, beside: CONNECT, bytesMax: 384 },
   { entry: './react', code: `${CONNECT} export * from 'tidings/react';`, beside: CONNECT, bytesMax: 2048 },
 ];
 

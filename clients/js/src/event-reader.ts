@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser';
 
-import type { OnMessage } from './stream.js';
+import type { OnMessage, StreamNotes } from './stream.js';
 
 /** The longest event in characters. It bounds the memory that an event without an end takes. */
 const EVENT_CHARACTERS_MAX = 2 ** 26;
@@ -16,13 +16,13 @@ const EVENT_CHARACTERS_MAX = 2 ** 26;
 export function createReader(
   signal: AbortSignal,
   onMessage: OnMessage,
-  onRetry: (ms: number) => void,
+  notes: StreamNotes,
 ): (text: string) => boolean {
   let lastEventId = '';
   let characters = 0;
   let endsWithCr = false;
   const parser = createParser({
-    onRetry,
+    ...notes,
     onEvent({ id, event, data }) {
       characters = 0;
       // An event without `id:` has the id of the one before it. An empty `id:` clears it.

@@ -9,7 +9,7 @@ export const openFetchStream: Transport = async (
   headers,
   withCredentials,
   onMessage,
-  onRetry,
+  notes,
 ) => {
   const { signal } = stream;
   const credentials = withCredentials ? 'include' : 'same-origin';
@@ -18,7 +18,7 @@ export const openFetchStream: Transport = async (
   if (response.status !== 200 || !contentType?.startsWith('text/event-stream')) {
     return readRefusal(response);
   }
-  const read = createReader(signal, onMessage, onRetry);
+  const read = createReader(signal, onMessage, notes);
   const reader = response.body!.getReader();
   // The decoder drops a byte order mark, and joins characters that two chunks share.
   const decoder = new TextDecoder();

@@ -66,7 +66,7 @@ export function keepStream<E extends TypedEvent>(
   let held: Message[] = [];
   /** An EventSource sends no headers. */
   let usesFetch: unknown = auth || options.headers || !globalThis.EventSource;
-  let isSuspended = false;
+  let isSuspended: boolean | undefined;
   let warning: string | undefined;
   /** The time of the next attempt while there is no stream. */
   let retryAt = 0;
@@ -147,7 +147,7 @@ export function keepStream<E extends TypedEvent>(
         headers,
         !!options.withCredentials,
         (...message) => receive([stream, ...message]),
-        (ms) => (retryMs = ms),
+        { onRetry: (ms) => (retryMs = ms) },
       );
     } catch (reason) {
       if (reason instanceof DeniedError) end = { denied: reason };
@@ -157,7 +157,7 @@ export function keepStream<E extends TypedEvent>(
   }
 
   /** Handles the end of a stream. `isSilent`: the watchdog has found that it is dead. */
-  function lose(stream: Stream, end: StreamEnd, isSilent = false): void {
+  function lose(stream: Stream, end: StreamEnd, isSilent?: boolean): void {
     stream.abort();
     if (end.isUnauthorized) token = undefined;
     if (stream === successor) {
@@ -206,7 +206,7 @@ export function keepStream<E extends TypedEvent>(
   }
 
   /** Closes all streams. Resumes from the position without a pause, unless the page leaves. */
-  function restart(isLeaving = false): void {
+  function restart(isLeaving?: boolean): void {
     isSuspended = isLeaving;
     closeAll();
     if (signal.aborted) return;

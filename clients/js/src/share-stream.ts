@@ -60,6 +60,8 @@ export function shareStream<E extends TypedEvent>(
   options: SharedOptions<E>,
   url: URL,
 ): Connection {
+  const { workspace, transport } = options;
+  const traces = transport?.traces;
   const name = `tidings ${url} ${options.user}`;
   const lifetime = new AbortController();
   const { signal } = lifetime;
@@ -132,7 +134,7 @@ export function shareStream<E extends TypedEvent>(
         },
       },
       url,
-      (payload, id) => receive({ payload, id }),
+      (payload, id) => receive({ payload, id, traceparent: traces?.get(workspace, id) }),
     );
     stream = opened;
   }
@@ -156,8 +158,10 @@ export function shareStream<E extends TypedEvent>(
 
   function show(item: Item): void {
     if (signal.aborted) return;
-    if ('reset' in item) call(() => options.onReset?.(...item.reset));
-    else deliver(options, item.payload, item.id);
+    if ('reset' in item) return call(() => options.onReset?.(...item.reset));
+    const { payload, id, traceparent } = item;
+    if (traceparent) traces?.set(workspace, id, traceparent);
+    deliver(options, payload, id);
   }
 
   // === Leader ===

@@ -23,20 +23,37 @@ export interface StreamEnd extends Refusal {
 /** Receives an event, as the HTML standard dispatches it. */
 export type OnMessage = (type: string, data: string, lastEventId: string) => void;
 
+/** What a stream has beside its events. An EventSource reveals neither. */
+export interface StreamNotes {
+  /** Receives the time in milliseconds after which the broker wants clients to reconnect. */
+  onRetry(ms: number): void;
+  /** Receives each comment, before the event of its block. */
+  onComment?(text: string): void;
+}
+
+/** The traces of the events of a page. */
+export interface TraceStore {
+  get(workspace: string, id: string): string | undefined;
+  set(workspace: string, id: string, traceparent: string): void;
+}
+
 /**
  * Opens a stream, with cookies to another origin if `withCredentials` is set. Notes in the stream
- * when its head and bytes arrive. Resolves or rejects at its end. `onRetry` receives the time in
- * milliseconds after which the broker wants clients to reconnect. An aborted stream calls neither
- * function.
+ * when its head and bytes arrive. Resolves or rejects at its end. An aborted stream has no further
+ * event.
  */
-export type Transport = (
-  stream: Stream,
-  url: URL,
-  headers: Record<string, string>,
-  withCredentials: boolean,
-  onMessage: OnMessage,
-  onRetry: (ms: number) => void,
-) => Promise<StreamEnd>;
+export interface Transport {
+  (
+    stream: Stream,
+    url: URL,
+    headers: Record<string, string>,
+    withCredentials: boolean,
+    onMessage: OnMessage,
+    notes: StreamNotes,
+  ): Promise<StreamEnd>;
+  /** The traces that it has read, if it reads any. Tabs that share a stream share them. */
+  traces?: TraceStore;
+}
 
 /** Notes that the head or bytes of a stream have arrived. */
 export function noteBytes(stream: Stream): void {

@@ -3,7 +3,7 @@ import type { ResetReason, Status } from './options.js';
 
 /** An event or a reset that the leader has received. */
 export type Item =
-  | { payload: string; id: string }
+  | { payload: string; id: string; traceparent: string | undefined }
   | { reset: [reason: ResetReason, from: string | null, head: string] };
 
 /** The state of the leader after `item`. Without one it is a beat, or a change of the status. */

@@ -12,14 +12,14 @@ export const xhrTransport: Transport = (
   headers,
   withCredentials,
   onMessage,
-  onRetry,
+  notes,
 ) =>
   new Promise((resolve) => {
     const request = new XMLHttpRequest();
     request.open('GET', url.href);
     request.withCredentials = withCredentials;
     for (const [name, value] of Object.entries(headers)) request.setRequestHeader(name, value);
-    const read = createReader(stream.signal, onMessage, onRetry);
+    const read = createReader(stream.signal, onMessage, notes);
     let length = 0;
     // React Native passes parts of a response on only if this function exists.
     request.onreadystatechange = () => {

@@ -65,6 +65,28 @@ test('tabs with a filter merge while other events arrive', async (t) => {
   await tabs.hasStreams(1);
 });
 
+for (const [name, options] of [['fetch', {}], ['XMLHttpRequest', { xhr: true }]]) {
+  test(`each tab has the traces of events over ${name}`, async (t) => {
+    const tabs = await Tabs.prepare(t, { 'tracing.in_streams': true });
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01';
+    const publish = (n, headers) => tabs.broker.publish('acme', { type: 'NUMBER', n }, headers);
+    const all = { traces: true, ...options };
+    await tabs.open(all);
+    await tabs.open(all);
+    await tabs.reach('live');
+    await tabs.hasStreams(1);
+    await publish(1, { traceparent });
+    const position = await publish(2);
+    await publish(3, { traceparent });
+    await tabs.have(3);
+    const expected = [traceparent, null, traceparent];
+    for (const tab of tabs.names) assert.deepEqual(await tabs.value(tab, 'seen.traces'), expected);
+    const late = await tabs.open({ ...all, position });
+    await tabs.until(late, 'seen.numbers.length === 1');
+    assert.deepEqual(await tabs.value(late, 'seen.traces'), [traceparent]);
+  });
+}
+
 test('users never share, and a logout ends all tabs of one', async (t) => {
   const tabs = await Tabs.prepare(t);
   const ann = [await tabs.open(), await tabs.open()];

@@ -23,7 +23,7 @@ async function open(t, respond, { headers = {}, onEvent } = {}) {
     messages.push(data);
     onEvent?.(stream);
   };
-  const ended = openFetchStream(stream, url, headers, false, onMessage, () => undefined);
+  const ended = openFetchStream(stream, url, headers, false, onMessage, { onRetry() {} });
   ended.catch(() => undefined);
   return { stream, messages, ended };
 }

@@ -9,6 +9,7 @@ import {
 } from 'tidings';
 import { xhrTransport } from 'tidings/react-native';
 import { connectShared, endShared } from 'tidings/tabs';
+import { createTraces } from 'tidings/traces';
 
 interface ChannelUpdated {
   type: 'CHANNEL_UPDATED';
@@ -89,6 +90,9 @@ connectShared<AppEvent>({
   onOutdated: (version) => version satisfies string,
   transport: xhrTransport,
 }) satisfies Connection;
+const traces = createTraces(xhrTransport);
+connect({ url: '/api', workspace: 'acme', transport: traces.transport }) satisfies Connection;
+traces.traceparentOf('acme', '1-0') satisfies string | undefined;
 endShared('ann');
 // @ts-expect-error users never share, so the user is required
 connectShared({ url: '/api', workspace: 'acme' });

@@ -121,7 +121,7 @@ const PAGE = `<!doctype html>
 <meta charset="utf-8">
 <title>Events</title>
 <script type="module">
-  import { connect, connectShared, endShared, xhrTransport } from '/tidings.js';
+  import { connect, connectShared, createTraces, endShared, xhrTransport } from '/tidings.js';
 
   const options = JSON.parse(decodeURIComponent(location.hash.slice(1)));
   window.sources = [];
@@ -161,18 +161,23 @@ const PAGE = `<!doctype html>
     worker.postMessage(options);
   };
 
+  const traces = createTraces(options.xhr && xhrTransport);
   const start = () => {
     const seen = (window.seen = {
-      numbers: [], resets: [], statuses: [], warnings: [], shown: [], versions: [],
+      numbers: [], traces: [], resets: [], statuses: [], warnings: [], shown: [], versions: [],
     });
     addEventListener('pageshow', (event) => seen.shown.push(event.persisted));
     window.connection = (options.user ? connectShared : connect)({
       ...options,
       ...(options.xhr && { transport: xhrTransport }),
+      ...(options.traces && { transport: traces.transport }),
       auth: (options.token || options.tokens) && getToken,
       ...(options.types
         ? { events: Object.fromEntries(options.types.map((type) => [type, ({ n }) => seen.numbers.push(n)])) }
-        : { onEvent: (event) => seen.numbers.push(event.n) }),
+        : { onEvent: ({ n }, id) => {
+          seen.numbers.push(n);
+          seen.traces.push(traces.traceparentOf(options.workspace, id));
+        } }),
       onReset: (reason) => seen.resets.push(reason),
       onStatus: (status, error) => seen.statuses.push(error ? \`\${status}: \${error.reason}\` : status),
       onOutdated: (version) => seen.versions.push(version),
@@ -211,7 +216,7 @@ const WORKER = `
 export async function servePage(test, { getToken } = {}) {
   const { outputFiles } = await build({
     stdin: {
-      contents: "export * from './dist/index.js'; export * from './dist/tabs.js'; export * from './dist/react-native.js';",
+      contents: "export * from './dist/index.js'; export * from './dist/tabs.js'; export * from './dist/react-native.js'; export * from './dist/traces.js';",
       resolveDir: fileURLToPath(new URL('../..', import.meta.url)),
     },
     bundle: true,

@@ -27,7 +27,7 @@ export async function readChunks(test, chunks, { end = true } = {}) {
   const retries = [];
   const url = new URL(`http://127.0.0.1:${server.address().port}/`);
   const onMessage = (type, data, id) => messages.push([type, data, id]);
-  const ended = openFetchStream(stream, url, {}, false, onMessage, (ms) => retries.push(ms));
+  const ended = openFetchStream(stream, url, {}, false, onMessage, { onRetry: (ms) => retries.push(ms) });
   // An aborted request is rejected.
   ended.catch(() => undefined);
   if (end) await ended;
