@@ -17,7 +17,7 @@ use tidings_bus::redis;
 use tidings_bus::{IdempotencyKey, Item, Publication};
 use tidings_event::DesiredSubscriptions;
 use tidings_event::workspace::WorkspaceId;
-use tidings_event::{Audience, NodeId};
+use tidings_event::{Audience, NodeId, TraceParent};
 use tidings_metrics::Metrics;
 use tidings_schemas::SchemaSet;
 
@@ -40,6 +40,9 @@ pub(super) struct PublishArgs {
     /// Deliver the event to this user only; repeat the flag for several
     #[arg(long, value_name = "USER")]
     to: Vec<String>,
+    /// The trace of the event, as in the HTTP header `traceparent` (W3C Trace Context)
+    #[arg(long, value_name = "TRACEPARENT")]
+    traceparent: Option<TraceParent>,
     /// Refuse an event that does not match the schemas in this directory [schemas.path]
     ///
     /// Without it the event has to match the configured schemas if schemas.mode is enforce. A
@@ -54,21 +57,22 @@ pub(super) fn run(options: &GlobalOptions, args: &PublishArgs) -> Result<(), Com
     let item = Item { payload: payload(args)?, to: audience(&args.to)? };
     let key = args.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
     let key = key.map_err(|error| CommandFailure::Usage(error.to_string()))?;
+    let trace = args.traceparent;
     if let Some(directory) = &args.schemas {
         check_event(directory, SchemasMode::Enforce, &item)?;
     }
     block_on(async {
         let id = if let Some(url) = &args.url {
-            over_http(&Broker::new(Some(url), options)?, &workspace, &item, key).await?
+            over_http(&Broker::new(Some(url), options)?, &workspace, &item, key, trace).await?
         } else {
             let config = options.load()?.config;
             if let (None, Some(directory)) = (&args.schemas, &config.schemas.path) {
                 check_event(directory, config.schemas.mode, &item)?;
             }
             if !config.redis.is_configured() {
-                over_http(&Broker::new(None, options)?, &workspace, &item, key).await?
+                over_http(&Broker::new(None, options)?, &workspace, &item, key, trace).await?
             } else {
-                over_redis(&config, &workspace, item, key).await?
+                over_redis(&config, &workspace, item, key, trace).await?
             }
         };
         // The event is published, with or without a reader of its id.
@@ -133,6 +137,7 @@ async fn over_redis(
     workspace: &WorkspaceId,
     item: Item,
     key: Option<IdempotencyKey>,
+    trace: Option<TraceParent>,
 ) -> Result<String, CommandFailure> {
     if item.payload.len() > config.limits.event_bytes {
         return Err(CommandFailure::Failed(format!(
@@ -150,7 +155,7 @@ async fn over_redis(
         &Arc::new(Metrics::new()),
     )
     .map_err(|error| failed(&error))?;
-    let publication = Publication::one(item).with_idempotency_key(key);
+    let publication = Publication::one(item).with_idempotency_key(key).with_trace(trace);
     let ids = bus.publish(workspace, publication).await.map_err(|error| failed(&error))?;
     Ok(ids.first().map(ToString::to_string).unwrap_or_default())
 }
@@ -160,11 +165,15 @@ async fn over_http(
     workspace: &WorkspaceId,
     item: &Item,
     key: Option<IdempotencyKey>,
+    trace: Option<TraceParent>,
 ) -> Result<String, CommandFailure> {
     let query = if item.to.is_some() { "?envelope=1" } else { "" };
     let mut request = broker.events(Method::POST, workspace, query)?;
     if let Some(key) = &key {
         request = request.header("idempotency-key", format!("\"{}\"", key.as_str()));
+    }
+    if let Some(trace) = trace {
+        request = request.header("traceparent", trace.to_string());
     }
     let request =
         request.body(Full::new(body(item)?)).map_err(|error| CommandFailure::Failed(error.to_string()))?;

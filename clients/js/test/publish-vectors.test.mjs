@@ -16,6 +16,7 @@ import { readVectors, subscribe } from './support/vectors.mjs';
 import { eventually } from './support/wait.mjs';
 
 const vectors = readVectors();
+const SETTINGS = { ...JWT, 'tracing.in_streams': true };
 
 async function ioredis({ Redis }, t, port) {
   const client = new Redis(port);
@@ -56,18 +57,18 @@ const TRANSPORTS = {
 
 const BUSES = {
   async embedded(t) {
-    const broker = await Broker.start(t, JWT);
+    const broker = await Broker.start(t, SETTINGS);
     return Object.assign(broker, { bus: broker.embedded });
   },
   async Redis(t) {
     const { port } = await startRedis(t);
-    const broker = await Broker.start(t, { ...JWT, 'redis.url': `redis://127.0.0.1:${port}` });
+    const broker = await Broker.start(t, { ...SETTINGS, 'redis.url': `redis://127.0.0.1:${port}` });
     return Object.assign(broker, { bus: port });
   },
 };
 
-function publishOne(publisher, { workspace = 'acme', event, text, events, to, idempotencyKey }) {
-  const options = { ...(to && { to }), ...(idempotencyKey !== undefined && { idempotencyKey }) };
+function publishOne(publisher, { workspace = 'acme', event, text, events, to, idempotencyKey, traceparent }) {
+  const options = { ...(to && { to }), ...(idempotencyKey !== undefined && { idempotencyKey }), traceparent };
   if (events) return publisher.publishBatch(workspace, events, options);
   if (text !== undefined) return publisher.publishPayload(workspace, text, options);
   return publisher.publish(workspace, event, options);
@@ -76,8 +77,8 @@ function publishOne(publisher, { workspace = 'acme', event, text, events, to, id
 /** Publishes all vectors, and returns what each client has to get. */
 async function publishAll(publisher) {
   const expected = { ann: [], bob: [], filtered: [] };
-  const arrives = (id, payload, { to, passesFilter }) => {
-    const event = { id, payload };
+  const arrives = (id, payload, { to, passesFilter, trace }) => {
+    const event = { id, payload, trace };
     expected.ann.push(event);
     if (!to || to.includes('bob')) expected.bob.push(event);
     if (passesFilter) expected.filtered.push(event);

@@ -212,10 +212,10 @@ class LossyProxy:
 
 
 class Subscriber:
-    """A client of a user, which records the id and the bytes of each payload."""
+    """A client of a user, which records the id, the bytes and the trace of each payload."""
 
     def __init__(self, broker: Broker, user: str, query: str = "") -> None:
-        self.events: list[tuple[str, bytes]] = []
+        self.events: list[tuple[str, bytes, str | None]] = []
         self._is_connected = threading.Event()
         request = urllib.request.Request(
             f"{broker.url}/workspaces/acme/events{query}",
@@ -226,7 +226,7 @@ class Subscriber:
         assert self._is_connected.wait(DEADLINE_SECONDS)
 
     def _read(self) -> None:
-        name, event_id, lines = b"", b"", list[bytes]()
+        name, event_id, trace, lines = b"", b"", None, list[bytes]()
         with contextlib.suppress(OSError, ValueError, AttributeError):
             for line in self._response:
                 field, _, value = line[:-1].partition(b": ")
@@ -236,10 +236,12 @@ class Subscriber:
                     event_id = value
                 elif field == b"data":
                     lines.append(value)
-                elif field == b"":
+                elif line.startswith(b": traceparent="):
+                    trace = value.partition(b"=")[2].decode()
+                elif line == b"\n":
                     if not name and self._is_connected.is_set():
-                        self.events.append((event_id.decode(), b"\n".join(lines)))
+                        self.events.append((event_id.decode(), b"\n".join(lines), trace))
                     elif not name:
                         # The first message is the `connected` event.
                         self._is_connected.set()
-                    name, lines = b"", []
+                    name, trace, lines = b"", None, []

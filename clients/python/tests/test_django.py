@@ -17,6 +17,7 @@ from tidings.django import publish_on_commit
 from .servers import Broker, token
 
 EVENT = {"type": "CHANNEL_UPDATED", "id": "c1"}
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -38,12 +39,13 @@ def test_event_is_published_after_the_commit_alone(client: redis.Redis) -> None:
     publisher = RedisPublisher(client)
     event: dict[str, object] = dict(EVENT)
     with transaction.atomic():
-        publish_on_commit(publisher, "acme", event, idempotency_key="k1")
+        publish_on_commit(publisher, "acme", event, idempotency_key="k1", traceparent=TRACE)
         event["id"] = "changed later"
         assert client.xlen("workspace:acme") == 0
     entries: Any = client.xrange("workspace:acme")
     [(_, fields)] = entries
     assert fields[b"data"] == b'{"type":"CHANNEL_UPDATED","id":"c1"}'
+    assert fields[b"traceparent"] == TRACE.encode()
 
     with pytest.raises(ZeroDivisionError), transaction.atomic():
         publish_on_commit(publisher, "acme", EVENT)

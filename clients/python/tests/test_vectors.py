@@ -65,7 +65,11 @@ def read_vectors() -> dict[str, Any]:
 
 
 def _call(publisher: Any, vector: dict[str, Any]) -> Any:
-    options = {"to": vector.get("to"), "idempotency_key": vector.get("idempotencyKey")}
+    options = {
+        "to": vector.get("to"),
+        "idempotency_key": vector.get("idempotencyKey"),
+        "traceparent": vector.get("traceparent"),
+    }
     workspace = vector.get("workspace", "acme")
     if "events" in vector:
         return publisher.publish_batch(workspace, vector["events"], **options)
@@ -131,12 +135,13 @@ def _async_http(broker: Broker) -> Iterator[Publish]:
 @pytest.fixture(params=["embedded", "Redis"])
 def any_broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
     if request.param == "embedded":
-        with start_broker() as broker:
+        with start_broker({"tracing.in_streams": "true"}) as broker:
             yield broker
         return
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(start_redis())
-        settings = {"redis.url": f"redis://127.0.0.1:{server.port}"}
+        url = f"redis://127.0.0.1:{server.port}"
+        settings = {"redis.url": url, "tracing.in_streams": "true"}
         broker = stack.enter_context(start_broker(settings))
         broker.bus = server.port
         yield broker
@@ -150,10 +155,10 @@ def test_vectors_hold(any_broker: Broker, transport: Callable[[Broker], Iterator
         "bob": Subscriber(any_broker, "bob"),
         "filtered": Subscriber(any_broker, "ann", f"?types={vectors['filter']}"),
     }
-    expected: dict[str, list[tuple[str, bytes]]] = {name: [] for name in got}
+    expected: dict[str, list[tuple[str, bytes, str | None]]] = {name: [] for name in got}
 
     def arrives(name: str, payload: str, vector: dict[str, Any]) -> None:
-        event = (name, payload.encode())
+        event = (name, payload.encode(), vector.get("trace"))
         expected["ann"].append(event)
         if "bob" in vector.get("to", ["bob"]):
             expected["bob"].append(event)

@@ -5,7 +5,14 @@ use crate::support::commands::{Finished, run_tidings, run_tidings_with_input};
 use crate::support::test_cluster::on_both_buses;
 use crate::support::{Bus, DEADLINE, RedisOptions, RedisServer, SseClient, TestCluster};
 
-on_both_buses!(an_argument_is_published_over_http, standard_input_is_published, a_refusal_is_repeated);
+on_both_buses!(
+    an_argument_is_published_over_http,
+    standard_input_is_published,
+    a_refusal_is_repeated,
+    trace_is_published_over_http,
+);
+
+const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 async fn greeted(cluster: &TestCluster) -> SseClient {
     let mut client = cluster.broker.connect("acme").await;
@@ -53,6 +60,27 @@ async fn a_refusal_is_repeated(bus: Bus) {
     assert!(stderr.contains("limits.event_bytes"), "{stderr}");
 }
 
+async fn trace_is_published_over_http(bus: Bus) {
+    let cluster = TestCluster::start_with(bus, &[("tracing.in_streams", "true")]).await;
+    let mut client = greeted(&cluster).await;
+    let url = url(&cluster.broker);
+    run_tidings(&["publish", "--url", &url, "acme", "x", "--traceparent", TRACE], &[]).await.success();
+    assert_eq!(client.next_event(DEADLINE).await.comments, [format!("traceparent={TRACE}")]);
+}
+
+#[tokio::test]
+async fn trace_is_published_over_redis() {
+    let server = RedisServer::start().await;
+    let settings: &[_] = &[("redis.url", &*server.url())];
+    let arguments = ["publish", "acme", "x", "--traceparent", TRACE, "--to", "ann"];
+    run_tidings(&arguments, settings).await.success();
+    let newest: Vec<(String, Vec<String>)> =
+        server.command(&["XREVRANGE", "workspace:acme", "+", "-", "COUNT", "1"]).await;
+    let fields: Vec<_> = newest[0].1.as_chunks::<2>().0.iter().collect();
+    assert!(fields.contains(&&["traceparent".to_owned(), TRACE.to_owned()]), "{newest:?}");
+    assert!(fields.contains(&&["to".to_owned(), r#"["ann"]"#.to_owned()]), "{newest:?}");
+}
+
 #[tokio::test]
 async fn a_configured_redis_needs_no_broker() {
     let options = RedisOptions { password: Some("secret".to_owned()), ..RedisOptions::default() };
@@ -85,6 +113,7 @@ async fn rejected_publication_is_reported() {
         (&["publish", "acme", "x", "--url", "nonsense"], "", 2, "`nonsense` is not a URL"),
         (&["publish", "acme", "x", "--url", nobody], "", 1, "cannot reach http://127.0.0.1:1/api"),
         (&["publish"], "", 2, "<WORKSPACE>"),
+        (&["publish", "acme", "x", "--traceparent", "00-x"], "", 2, "expected a traceparent such as 00-"),
         (&["publish", "acme", "x", "more"], "", 2, "unexpected argument"),
     ] {
         let stderr = run_tidings_with_input(arguments, &[], input).await.failure(code);

@@ -15,7 +15,8 @@ export function httpTransport(url: string, token: Token | undefined): Transport 
   async function send(publication: Publication, signal: AbortSignal): Promise<string[]> {
     const { query, body } = encode(publication);
     const headers: Record<string, string> = { 'Content-Type': 'application/json' };
-    const { idempotencyKey } = publication;
+    const { idempotencyKey, traceparent } = publication;
+    if (traceparent) headers['traceparent'] = traceparent;
     // The node removes one pair of quotes, and a key may have quotes itself.
     if (idempotencyKey !== undefined) headers['Idempotency-Key'] = `"${idempotencyKey}"`;
     const bearer = await getToken();

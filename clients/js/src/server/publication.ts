@@ -9,6 +9,8 @@ export interface Publication {
   /** The users that get the events; all users without it. */
   to: readonly string[] | undefined;
   idempotencyKey: string | undefined;
+  /** The trace of the events, of version 00. */
+  traceparent: string | undefined;
 }
 
 export const EVENTS_MAX = 1000;
@@ -40,6 +42,17 @@ export function payloadOf(event: unknown): string {
 
 const notUnicode = (name: string) =>
   finalError('not-utf8', `${name} has half of a surrogate pair, which UTF-8 cannot hold`);
+
+/**
+ * Returns a `traceparent` in the form of version 00, as the standard reads later versions. An
+ * invalid one counts as none, since any request may have brought it.
+ */
+export function traceOf(traceparent: string | undefined): string | undefined {
+  const [, version, rest, later] =
+    /^([\da-f]{2})-([\da-f]{32}-[\da-f]{16}-[\da-f]{2})(-.*)?$/s.exec(traceparent ?? '') ?? [];
+  const isValid = rest && version !== 'ff' && !(version === '00' && later);
+  return isValid ? `00-${rest}` : undefined;
+}
 
 /** Refuses what is invalid for every node, before it is sent. */
 export function checkPublication({ workspace, payloads, isBatch, to, idempotencyKey }: Publication): void {

@@ -1,7 +1,7 @@
 import type { AnyEvent, TypedEvent } from '../options.js';
 import { withAttempts, type Attempts } from './attempts.js';
 import { httpTransport, type Token } from './http-transport.js';
-import { checkPublication, checkWorkspace, payloadOf, type Publication } from './publication.js';
+import { checkPublication, checkWorkspace, payloadOf, traceOf, type Publication } from './publication.js';
 import { finalError, PublishError } from './publish-error.js';
 import { commandsOf, type RedisClient } from './redis-client.js';
 import { redisTransport, type RedisSettings } from './redis-transport.js';
@@ -13,6 +13,8 @@ export interface PublishOptions {
   to?: readonly string[];
   /** Within five minutes, a further publication with this key publishes nothing. */
   idempotencyKey?: string;
+  /** The trace of the event (W3C Trace Context). An invalid one counts as none. */
+  traceparent?: string | undefined;
 }
 
 /** Publishes over a connected client of Redis. */
@@ -100,10 +102,11 @@ function durable<E extends TypedEvent>(transport: Transport, attempts: Attempts)
     workspace: string,
     payloads: string[],
     isBatch: boolean,
-    { to, idempotencyKey }: PublishOptions = {},
+    { to, idempotencyKey, traceparent: given }: PublishOptions = {},
   ): Promise<string[]> {
     const key = idempotencyKey ?? (attempts.retries === false ? undefined : crypto.randomUUID());
-    const publication: Publication = { workspace, payloads, isBatch, to, idempotencyKey: key };
+    const traceparent = traceOf(given);
+    const publication: Publication = { workspace, payloads, isBatch, to, idempotencyKey: key, traceparent };
     checkPublication(publication);
     try {
       return await withAttempts(attempts, (signal) => transport.send(publication, signal));

@@ -36,12 +36,13 @@ export function redisTransport(send: SendCommand, settings: RedisSettings) {
   let hasFunction = true;
 
   async function publish(publication: Publication, signal: AbortSignal): Promise<string[]> {
-    const { workspace, payloads, to, idempotencyKey = '' } = publication;
+    const { workspace, payloads, to, idempotencyKey = '', traceparent } = publication;
     for (const payload of payloads) checkSize(payload, eventBytes);
     const [first, ...others] = payloads;
     const { events = '', seconds = '', bytes = '' } = retention;
-    const audience = to ? JSON.stringify(to) : '';
-    const args = [first!, `${events}`, `${seconds}`, idempotencyKey, `${bytes}`, audience, ...others];
+    const audience = traceparent ? { traceparent, to } : to;
+    const json = audience ? JSON.stringify(audience) : '';
+    const args = [first!, `${events}`, `${seconds}`, idempotencyKey, `${bytes}`, json, ...others];
     const channel = channelPrefix + workspace;
     const reply = await within(signal, run(channel, idempotencyKey, args));
     return Array.isArray(reply) ? reply.map(String) : [String(reply)];

@@ -36,15 +36,19 @@ function expand(value) {
   return value;
 }
 
-/** Opens a stream of a user, and records each event of the app. It ends with the test. */
+/** Opens a stream of a user, and records each event with its trace. It ends with the test. */
 export async function subscribe(test, broker, { user, types }) {
   const events = [];
   let isConnected = false;
+  let comment = '';
   const parser = createParser({
+    onComment: (text) => (comment = text),
     onEvent({ id, event, data }) {
+      const [, trace] = /^traceparent=(.+)/.exec(comment) ?? [];
+      comment = '';
       if (event) return;
       // The first message is the `connected` event.
-      if (isConnected) events.push({ id, payload: data });
+      if (isConnected) events.push({ id, payload: data, trace });
       isConnected = true;
     },
   });

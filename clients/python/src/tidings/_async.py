@@ -35,9 +35,12 @@ class AsyncPublisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Publishes an event, and returns its id; see `Publisher.publish`."""
-        made = self._preparation.make(workspace, [payload_of(event)], to, idempotency_key)
+        made = self._preparation.make(
+            workspace, [payload_of(event)], to, idempotency_key, traceparent
+        )
         return (await self._publish(made))[0]
 
     async def publish_payload(
@@ -47,9 +50,12 @@ class AsyncPublisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Publishes a text as it is, such as JSON that another program has made."""
-        made = self._preparation.make(workspace, [encode(payload)], to, idempotency_key)
+        made = self._preparation.make(
+            workspace, [encode(payload)], to, idempotency_key, traceparent
+        )
         return (await self._publish(made))[0]
 
     async def publish_batch(
@@ -59,10 +65,13 @@ class AsyncPublisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> list[str]:
         """Publishes 1 to 1,000 events next to each other, all or none. Returns their ids."""
         payloads = [payload_of(event) for event in events]
-        made = self._preparation.make(workspace, payloads, to, idempotency_key, is_batch=True)
+        made = self._preparation.make(
+            workspace, payloads, to, idempotency_key, traceparent, is_batch=True
+        )
         return await self._publish(made)
 
     async def _publish(self, publication: Publication) -> list[str]:

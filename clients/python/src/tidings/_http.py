@@ -41,6 +41,8 @@ class HttpTransport:
         if publication.idempotency_key is not None:
             # The node removes one pair of quotes, and a key may have quotes itself.
             headers["Idempotency-Key"] = f'"{publication.idempotency_key}"'
+        if publication.traceparent is not None:
+            headers["traceparent"] = publication.traceparent
         token = self._token() if callable(self._token) else self._token
         if token is not None:
             if not isinstance(token, str) or not re.fullmatch(r"[!-~]+", token):

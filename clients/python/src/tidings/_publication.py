@@ -25,6 +25,7 @@ class Publication:
     is_batch: bool
     to: tuple[str, ...] | None
     idempotency_key: str | None
+    traceparent: str | None
 
     def __post_init__(self) -> None:
         """Refuses what is invalid, before it is sent."""
@@ -93,6 +94,21 @@ def audience_of(to: Sequence[str] | None) -> tuple[str, ...] | None:
     if isinstance(to, str):
         raise PublishError("`to` is a list of user ids, not one", "bad-envelope")
     return None if to is None else tuple(to)
+
+
+def trace_of(traceparent: str | None) -> str | None:
+    """Returns a `traceparent` in the form of version 00, as the standard reads later versions.
+
+    An invalid one counts as none, since any request may have brought it.
+    """
+    if not isinstance(traceparent, str):
+        return None
+    known = re.fullmatch(
+        r"([0-9a-f]{2})-([0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(-.*)?", traceparent, re.DOTALL
+    )
+    if known is None or known[1] == "ff" or (known[1] == "00" and known[3]):
+        return None
+    return f"00-{known[2]}"
 
 
 def _is_user(user: object) -> bool:

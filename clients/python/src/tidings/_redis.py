@@ -75,7 +75,7 @@ class RedisCommands:
             "" if kept.seconds is None else kept.seconds,
             key,
             "" if kept.payload_bytes is None else kept.payload_bytes,
-            "" if publication.to is None else json.dumps(publication.to),
+            _audience(publication),
             *others,
         )
         try:
@@ -110,6 +110,14 @@ class RedisCommands:
         """Returns the command for a live event."""
         check_size(payload, self._event_bytes)
         return ("PUBLISH", self._prefix + workspace, payload)
+
+
+def _audience(publication: Publication) -> str:
+    """Returns the audience, or an object with the trace and the audience."""
+    if publication.traceparent is None:
+        return "" if publication.to is None else json.dumps(publication.to)
+    members = {"traceparent": publication.traceparent, "to": publication.to}
+    return json.dumps({key: value for key, value in members.items() if value is not None})
 
 
 def publish_error(error: Exception) -> Exception:

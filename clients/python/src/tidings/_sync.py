@@ -12,7 +12,15 @@ from ._attempts import SECONDS_MIN, Attempts
 from ._connections import Connections
 from ._error import PublishError
 from ._http import HttpTransport, Token
-from ._publication import Event, Publication, audience_of, check_workspace, encode, payload_of
+from ._publication import (
+    Event,
+    Publication,
+    audience_of,
+    check_workspace,
+    encode,
+    payload_of,
+    trace_of,
+)
 from ._redis import Command, RedisCommands, Retention, publish_error
 
 
@@ -36,13 +44,15 @@ class Preparation:
         payloads: Sequence[bytes],
         to: Sequence[str] | None,
         key: str | None,
+        traceparent: str | None,
         *,
         is_batch: bool = False,
     ) -> Publication:
         """Returns a publication. It gets a random key, so that a retry publishes nothing twice."""
         if key is None and self.retries:
             key = str(uuid.uuid4())
-        return Publication(workspace, tuple(payloads), is_batch, audience_of(to), key)
+        trace = trace_of(traceparent)
+        return Publication(workspace, tuple(payloads), is_batch, audience_of(to), key, trace)
 
     def attempts(self) -> Attempts:
         """Returns the attempts of one publication."""
@@ -62,13 +72,18 @@ class Publisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Publishes an event, and returns its id.
 
         `to` has the ids of the users that get the event: a private event. Within five minutes, a
-        further publication with the same `idempotency_key` publishes nothing.
+        further publication with the same `idempotency_key` publishes nothing. `traceparent` is the
+        trace of the event (W3C Trace Context). An invalid one counts as none.
         """
-        return self.prepare(workspace, event, to=to, idempotency_key=idempotency_key)()
+        publish = self.prepare(
+            workspace, event, to=to, idempotency_key=idempotency_key, traceparent=traceparent
+        )
+        return publish()
 
     def publish_payload(
         self,
@@ -77,9 +92,12 @@ class Publisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> str:
         """Publishes a text as it is, such as JSON that another program has made."""
-        made = self._preparation.make(workspace, [encode(payload)], to, idempotency_key)
+        made = self._preparation.make(
+            workspace, [encode(payload)], to, idempotency_key, traceparent
+        )
         return self._publish(made)[0]
 
     def publish_batch(
@@ -89,10 +107,13 @@ class Publisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> list[str]:
         """Publishes 1 to 1,000 events next to each other, all or none. Returns their ids."""
         payloads = [payload_of(event) for event in events]
-        made = self._preparation.make(workspace, payloads, to, idempotency_key, is_batch=True)
+        made = self._preparation.make(
+            workspace, payloads, to, idempotency_key, traceparent, is_batch=True
+        )
         return self._publish(made)
 
     def prepare(
@@ -102,9 +123,12 @@ class Publisher:
         *,
         to: Sequence[str] | None = None,
         idempotency_key: str | None = None,
+        traceparent: str | None = None,
     ) -> Callable[[], str]:
         """Checks an event now, and returns a function that publishes it later."""
-        made = self._preparation.make(workspace, [payload_of(event)], to, idempotency_key)
+        made = self._preparation.make(
+            workspace, [payload_of(event)], to, idempotency_key, traceparent
+        )
         self._check(made)
 
         # Django reports the name of what fails after a commit, which other callables lack.

@@ -17,6 +17,7 @@ def publish_on_commit(
     *,
     to: Sequence[str] | None = None,
     idempotency_key: str | None = None,
+    traceparent: str | None = None,
     using: str | None = None,
     robust: bool = False,
 ) -> None:
@@ -26,5 +27,7 @@ def publish_on_commit(
     a transaction the event is published at once. `using` names the database. With `robust`, Django
     logs an error of the publication; otherwise the view gets it, after the commit.
     """
-    publish = publisher.prepare(workspace, event, to=to, idempotency_key=idempotency_key)
+    publish = publisher.prepare(
+        workspace, event, to=to, idempotency_key=idempotency_key, traceparent=traceparent
+    )
     transaction.on_commit(publish, using=using, robust=robust)
