@@ -40,6 +40,7 @@ pub(super) struct TestCollector {
 #[derive(Default)]
 struct CollectorState {
     spans: Vec<ReceivedSpan>,
+    bodies: Vec<Value>,
     authorizations: Vec<String>,
     requests: usize,
     status: Option<u16>,
@@ -92,6 +93,11 @@ impl TestCollector {
 
     pub(super) fn authorizations(&self) -> Vec<String> {
         self.state.lock().authorizations.clone()
+    }
+
+    /// The bodies of all requests that it took.
+    pub(super) fn bodies(&self) -> Vec<Value> {
+        self.state.lock().bodies.clone()
     }
 
     pub(super) fn spans(&self) -> Vec<ReceivedSpan> {
@@ -184,5 +190,6 @@ async fn take(
             );
         }
     }
+    state.bodies.push(body);
     Ok(hyper::Response::new(Full::from("{}")))
 }

@@ -1,6 +1,7 @@
 //! Traces: from the publisher through the bus to the streams of each node, into a collector.
 
 mod collector;
+mod schema;
 mod streams;
 
 use std::time::Duration;
