@@ -33,3 +33,14 @@ pub use question::{NodeQuestion, QuestionSubject};
 pub use reply::{NodeReply, NodeReport, ReplyBody, StreamRow};
 pub use responder::{QuestionInbox, QuestionParts, QuestionResponder};
 pub use trace::{EventTrace, EventTraceError, trace};
+
+use std::time::{Duration, SystemTime};
+
+/// Milliseconds since the Unix epoch.
+fn unix_ms(at: SystemTime) -> u64 {
+    milliseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

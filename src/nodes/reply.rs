@@ -82,7 +82,7 @@ pub struct NodeTrace {
     pub private: Option<bool>,
     /// Streams that were open when the node received the event, and to which it is written.
     pub written: usize,
-    /// Further streams that are past it.
+    /// Further streams that are past it. For an event that the ring has dropped, all streams past it.
     pub past: usize,
     /// Streams to which it is still to be written.
     pub behind: usize,
@@ -355,6 +355,12 @@ mod tests {
         assert!(member.len() <= MEMBER_BYTES_MAX, "{}", member.len());
         let ReplyBody::Explain(node) = NodeReply::parse(&member).unwrap().body else { panic!() };
         assert_eq!((node.streams.len(), node.left_out), (25, 75));
+    }
+
+    #[test]
+    fn reasons_are_cut_and_bounded() {
+        let reasons = bounded(vec!["ü".repeat(1000); 100]);
+        assert_eq!((reasons.len(), reasons[0].len()), (REASONS_MAX, REASON_BYTES_MAX));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::reply::{
     NodeExplanation, NodeReply, NodeReport, NodeTrace, RefusalRow, ReplyBody, ResumptionReport,
     ResumptionSource, StreamNumbers, StreamRow, TracePlace, bounded,
 };
+use super::{milliseconds, unix_ms};
 use crate::admin::Node;
 use crate::build;
 use crate::telemetry::{RecentLines, RecentRefusal};
@@ -214,12 +215,12 @@ impl QuestionResponder {
         let Some(figures) = self.parts.hub.figures(workspace) else { return Some(NodeTrace::default()) };
         let is_of_other = event.live.is_some_and(|live| live.node != self.parts.node.id());
         let place = if is_of_other { None } else { self.parts.hub.locate(workspace, event) };
-        let (name, frame) = match place {
-            Some(EventPlace::InRing(traced)) => (TracePlace::Ring, Some(traced)),
-            Some(EventPlace::Older) => (TracePlace::Older, None),
-            Some(EventPlace::NotYet) => (TracePlace::NotYet, None),
-            Some(EventPlace::Missing) => (TracePlace::Missing, None),
-            None => (TracePlace::OtherNode, None),
+        let (name, frame, oldest) = match place {
+            Some(EventPlace::InRing(traced)) => (TracePlace::Ring, Some(traced), 0),
+            Some(EventPlace::Older { oldest }) => (TracePlace::Older, None, oldest),
+            Some(EventPlace::NotYet) => (TracePlace::NotYet, None, 0),
+            Some(EventPlace::Missing) => (TracePlace::Missing, None, 0),
+            None => (TracePlace::OtherNode, None, 0),
         };
         let mut trace = NodeTrace {
             place: Some(name),
@@ -235,7 +236,7 @@ impl QuestionResponder {
         if !matches!(name, TracePlace::Ring | TracePlace::Older) {
             return Some(trace);
         }
-        let event = TracedEvent { workspace: workspace.clone(), entry: event.entry, frame };
+        let event = TracedEvent { workspace: workspace.clone(), position: *event, frame, oldest };
         let (bodies, head) = (&self.parts.streams.bodies, Some(figures.head));
         let mut streams: EventStreams = bodies.trace(&event, figures.events, head);
         if let Some(engine) = &self.parts.engine {
@@ -352,10 +353,5 @@ impl QuestionResponder {
     }
 }
 
-fn unix_ms(at: SystemTime) -> u64 {
-    milliseconds(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default())
-}
-
-fn milliseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
+#[cfg(test)]
+mod tests;

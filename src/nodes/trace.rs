@@ -81,6 +81,16 @@ pub struct TraceTotal {
     pub hidden: usize,
 }
 
+impl TraceTotal {
+    /// Adds the streams of a node. Another program can write any number into a reply.
+    fn add(&mut self, trace: &NodeTrace) {
+        self.written = self.written.saturating_add(trace.written);
+        self.past = self.past.saturating_add(trace.past);
+        self.behind = self.behind.saturating_add(trace.behind);
+        self.hidden = self.hidden.saturating_add(trace.hidden);
+    }
+}
+
 /// The reply of one node.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -147,11 +157,7 @@ pub async fn trace(
     let mut total = TraceTotal::default();
     for reply in inquiry.replies {
         let ReplyBody::Trace(trace) = reply.body else { continue };
-        // Another program can write any number.
-        total.written = total.written.saturating_add(trace.written);
-        total.past = total.past.saturating_add(trace.past);
-        total.behind = total.behind.saturating_add(trace.behind);
-        total.hidden = total.hidden.saturating_add(trace.hidden);
+        total.add(&trace);
         nodes.push(TracedNode { node: reply.node, trace });
     }
     let mut traced = EventTrace {
@@ -235,8 +241,10 @@ fn summary(trace: &EventTrace, event: &Position) -> String {
             counted(holding, "node")
         )
     } else if has(TracePlace::Older) {
-        "The event is older than the memory of the nodes, so they do not know the streams that were open then."
-            .to_owned()
+        format!(
+            "The event is older than the memory of the nodes, so they do not know the streams that were open then. \
+             Open streams: {behind} behind, {past} past."
+        )
     } else if has(TracePlace::NotYet) {
         match held {
             Some(true) => "The log has the event, and no node has received it yet.".to_owned(),
@@ -262,4 +270,20 @@ fn summary(trace: &EventTrace, event: &Position) -> String {
         text.push_str(&format!(" No reply within a second from {}.", trace.silent.join(", ")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_numbers_of_replies_do_not_overflow() {
+        let most = usize::MAX;
+        let trace =
+            NodeTrace { written: most, past: most, behind: most, hidden: most, ..NodeTrace::default() };
+        let mut total = TraceTotal::default();
+        total.add(&trace);
+        total.add(&trace);
+        assert_eq!(total, TraceTotal { written: most, past: most, behind: most, hidden: most });
+    }
 }

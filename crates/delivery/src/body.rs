@@ -194,13 +194,14 @@ impl Stream for StreamBody {
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
-        let bytes = std::task::ready!(this.poll_bytes(context));
-        if let Some(bytes) = &bytes {
+        let polled = this.poll_bytes(context);
+        if let Poll::Ready(Some(bytes)) = &polled {
             this.stream.stats().bytes += bytes.len() as u64;
             this.settings.metrics.delivered_bytes.inc_by(bytes.len() as u64);
         }
+        // Also without bytes: the stream may have passed events that its filter hides.
         this.stream.note(&this.subscriber, this.has_ended);
-        Poll::Ready(bytes.map(Ok))
+        polled.map(|bytes| bytes.map(Ok))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::stream_report::StreamReport;
-use tidings_event::EntryId;
+use tidings_event::Position;
 use tidings_event::workspace::WorkspaceId;
 use tidings_hub::{SubscriptionFilter, TracedFrame};
 
@@ -16,16 +16,29 @@ const SLOWEST_MAX: usize = 10;
 pub struct TracedEvent {
     /// The workspace.
     pub workspace: WorkspaceId,
-    /// Its entry in the log, or the one before a live event.
-    pub entry: EntryId,
+    /// Its position.
+    pub position: Position,
     /// The event in the ring; `None` once the ring has dropped it.
     pub frame: Option<TracedFrame>,
+    /// The number of the oldest frame in the ring.
+    pub oldest: u64,
 }
 
 impl TracedEvent {
     /// The number of the event in the ring.
     pub(super) fn number(&self) -> Option<u64> {
         self.frame.as_ref().map(|traced| traced.number)
+    }
+
+    /// Whether a stream is past the event. `cursor` is the number of its next frame in the ring,
+    /// `None` while it reads the log. `position` is the place up to which it has every event.
+    pub(super) fn is_past(&self, cursor: Option<u64>, position: Option<&Position>) -> bool {
+        match (cursor, self.number()) {
+            (Some(cursor), Some(number)) => cursor > number,
+            (Some(cursor), None) if cursor >= self.oldest => true,
+            // It reads the log, or frames that the ring has dropped.
+            _ => position.is_some_and(|position| position.reaches(&self.position)),
+        }
     }
 }
 
@@ -35,7 +48,7 @@ pub struct EventStreams {
     /// Streams that were open when the node received the event, and to which it is written.
     pub written: usize,
     /// Further streams that are past the event: they began after it, or got it in a replay. For an
-    /// event that the ring has dropped, all streams past it.
+    /// event that the ring has dropped, all streams past it, and those that do not get it.
     pub past: usize,
     /// Streams to which the event is still to be written.
     pub behind: usize,

@@ -2,7 +2,6 @@
 //! stores nothing for it.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -108,22 +107,26 @@ pub(super) type BodyKey = usize;
 #[derive(Debug)]
 pub(super) struct BodyStream {
     stats: Mutex<StreamStats>,
-    /// The number of the next frame in the ring; [`READS_LOG`] or [`HAS_ENDED`] without one.
-    cursor: AtomicU64,
+    place: Mutex<BodyPlace>,
     types: Option<TypeFilter>,
 }
 
-/// The stream waits for its subscription, or reads the log.
-const READS_LOG: u64 = u64::MAX;
-
-/// The stream has ended.
-const HAS_ENDED: u64 = u64::MAX - 1;
+/// The place of a stream of the HTTP server.
+#[derive(Debug, Clone, Copy, Default)]
+struct BodyPlace {
+    has_ended: bool,
+    /// The number of the next frame in the ring; `None` while the stream waits for its subscription
+    /// or reads the log.
+    cursor: Option<u64>,
+    /// The position up to which it has everything.
+    position: Option<Position>,
+}
 
 impl BodyStreams {
     /// Adds a stream.
     pub(super) fn add(&self, stats: StreamStats, subscriber: &Subscriber) -> (BodyKey, Arc<BodyStream>) {
         let types = subscriber.filter().types.clone();
-        let stream = BodyStream { stats: Mutex::new(stats), cursor: AtomicU64::new(READS_LOG), types };
+        let stream = BodyStream { stats: Mutex::new(stats), place: Mutex::default(), types };
         let stream = Arc::new(stream);
         let key = self.0.lock().insert(Arc::downgrade(&stream));
         (key, stream)
@@ -166,17 +169,13 @@ impl BodyStreams {
     pub fn trace(&self, event: &TracedEvent, head: u64, at: Option<Position>) -> EventStreams {
         let mut streams = EventStreams::default();
         self.each_in(&event.workspace, |stream, stats| {
-            let cursor = match stream.cursor.load(Ordering::Relaxed) {
-                HAS_ENDED => return,
-                READS_LOG => None,
-                cursor => Some(cursor),
-            };
+            let place = *stream.place.lock();
+            if place.has_ended {
+                return;
+            }
             let (types, user) = (stream.types.clone(), stats.user().map(UserId::key));
             let filter = SubscriptionFilter { types, user, ..SubscriptionFilter::default() };
-            let is_past = match event.number() {
-                Some(number) => cursor.is_some_and(|cursor| cursor > number),
-                None => cursor.is_some(),
-            };
+            let is_past = event.is_past(place.cursor, place.position.as_ref());
             streams.add(event, &filter, stats.age(), is_past, || Some(stream.report(stats, head, at)));
         });
         streams
@@ -201,7 +200,7 @@ impl BodyStreams {
     pub fn most_behind(&self, workspace: &WorkspaceId, number: u64) -> Option<ConnectionId> {
         let all: Vec<_> = self.0.lock().iter().map(|(_, stream)| Weak::clone(stream)).collect();
         let behind = all.iter().filter_map(Weak::upgrade).filter_map(|stream| {
-            let cursor = stream.cursor.load(Ordering::Relaxed);
+            let cursor = stream.place.lock().cursor?;
             let stats = stream.stats.lock();
             let is_behind = cursor <= number && stats.stream_guard.workspace().as_ref() == Some(workspace);
             is_behind.then(|| (cursor, stats.stream_guard.id()))
@@ -218,16 +217,17 @@ impl BodyStream {
 
     /// Notes the place of the stream.
     pub(super) fn note(&self, subscriber: &Subscriber, has_ended: bool) {
-        let cursor = if has_ended { HAS_ENDED } else { subscriber.ring_cursor().unwrap_or(READS_LOG) };
-        self.cursor.store(cursor, Ordering::Relaxed);
+        let cursor = subscriber.ring_cursor().filter(|_| !has_ended);
+        *self.place.lock() = BodyPlace { has_ended, cursor, position: subscriber.position().copied() };
     }
 
     fn report(&self, stats: &StreamStats, head: u64, at: Option<Position>) -> StreamReport {
         let (address, client) = stats.addresses();
-        let (phase, cursor) = match self.cursor.load(Ordering::Relaxed) {
-            HAS_ENDED => (StreamPhase::Ending, None),
-            READS_LOG => (StreamPhase::CatchingUp, None),
-            cursor => (StreamPhase::Following, Some(cursor)),
+        let BodyPlace { has_ended, cursor, .. } = *self.place.lock();
+        let phase = match cursor {
+            _ if has_ended => StreamPhase::Ending,
+            None => StreamPhase::CatchingUp,
+            Some(_) => StreamPhase::Following,
         };
         StreamReport {
             connection: stats.stream_guard.id(),

@@ -227,6 +227,25 @@ fn around_id(frame: &[u8]) -> (&[u8], &[u8]) {
     (&[], frame)
 }
 
+/// Returns the position of a publisher's event from the bytes of its frame. `None` for an event of
+/// the node.
+#[must_use]
+pub fn position_of(frame: &[u8]) -> Option<Position> {
+    let mut lines = frame.split(|&byte| byte == b'\n');
+    // The fields precede the data, whose lines may look like fields.
+    let mut fields = lines.by_ref().take_while(|line| !line.starts_with(b"data"));
+    let mut position = None;
+    for line in fields.by_ref() {
+        if let Some(name) = line.strip_prefix(b"event: ")
+            && name.starts_with(RESERVED_PREFIX.as_bytes())
+        {
+            return None;
+        }
+        position = position.or_else(|| line.strip_prefix(b"id: "));
+    }
+    std::str::from_utf8(position?).ok()?.parse().ok()
+}
+
 pub(super) fn put_id(buffer: &mut BytesMut, position: &Position) {
     put_field(buffer, "id", format_args!("{position}"));
 }

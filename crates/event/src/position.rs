@@ -128,6 +128,25 @@ impl Position {
     pub fn logged(entry: EntryId) -> Self {
         Self { entry, epoch: None, live: None }
     }
+
+    /// Returns whether both are the place of one event. An epoch that one of them lacks does not
+    /// count.
+    #[must_use]
+    pub fn is_same_event(&self, other: &Self) -> bool {
+        let is_of_log = self.epoch.is_none() || other.epoch.is_none() || self.epoch == other.epoch;
+        self.entry == other.entry && self.live == other.live && is_of_log
+    }
+
+    /// Returns whether a client at this position has an event, in a log that was not rolled back.
+    #[must_use]
+    pub fn reaches(&self, event: &Self) -> bool {
+        let reaches_live = match (self.live, event.live) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(here), Some(event)) => here.node == event.node && here.number >= event.number,
+        };
+        self.entry > event.entry || self.entry == event.entry && reaches_live
+    }
 }
 
 impl fmt::Display for Position {

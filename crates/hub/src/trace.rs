@@ -15,7 +15,10 @@ pub enum EventPlace {
     /// The ring holds it.
     InRing(TracedFrame),
     /// The ring begins after it.
-    Older,
+    Older {
+        /// The number of the oldest frame in the ring, or of the next one if the ring is empty.
+        oldest: u64,
+    },
     /// The node has received nothing so new.
     NotYet,
     /// The ring reaches from before the event to after it, and does not hold it.
@@ -67,7 +70,7 @@ fn place(ring: &Ring, event: &Position) -> EventPlace {
     let mut oldest = None;
     for (number, frame, received) in ring.numbered() {
         oldest = oldest.or(Some(*frame.position()));
-        if frame.is_application() && is_same(frame.position(), event) {
+        if frame.is_application() && frame.position().is_same_event(event) {
             let frame = Arc::clone(frame);
             return EventPlace::InRing(TracedFrame { frame, number, received });
         }
@@ -75,7 +78,7 @@ fn place(ring: &Ring, event: &Position) -> EventPlace {
     if ring.head_position().entry < event.entry {
         EventPlace::NotYet
     } else if oldest.is_none_or(|oldest| is_before(event, &oldest)) {
-        EventPlace::Older
+        EventPlace::Older { oldest: ring.oldest() }
     } else {
         EventPlace::Missing
     }
@@ -90,11 +93,6 @@ fn is_before(event: &Position, first: &Position) -> bool {
         (_, None) => false,
     };
     event.entry < first.entry || event.entry == first.entry && is_before_live
-}
-
-fn is_same(position: &Position, event: &Position) -> bool {
-    let is_of_log = event.epoch.is_none() || position.epoch.is_none() || position.epoch == event.epoch;
-    position.entry == event.entry && position.live == event.live && is_of_log
 }
 
 #[cfg(test)]
@@ -122,11 +120,11 @@ mod tests {
         let ring = ring(&["2-0", "4-0", "4-0~abcdefgh.1"]);
         let name = |text| match place(&ring, &at(text)) {
             EventPlace::InRing(found) => format!("{} {}", found.number, found.frame.position()),
-            EventPlace::Older => "older".to_owned(),
+            EventPlace::Older { oldest } => format!("older than {oldest}"),
             EventPlace::NotYet => "not yet".to_owned(),
             EventPlace::Missing => "missing".to_owned(),
         };
-        assert_eq!(name("2-0"), "older", "two frames fit");
+        assert_eq!(name("2-0"), "older than 1", "two frames fit");
         assert_eq!(name("4-0"), "1 4-0");
         assert_eq!(name("4-0.abcdefghijkl"), "1 4-0");
         assert_eq!(name("4-0~abcdefgh.1"), "2 4-0~abcdefgh.1");
@@ -138,7 +136,7 @@ mod tests {
     fn event_that_live_ones_replaced_is_older() {
         let ring = ring(&["4-0", "4-0~abcdefgh.1", "4-0~abcdefgh.2", "4-0~abcdefgh.3"]);
         for text in ["4-0", "4-0~abcdefgh.1", "3-0"] {
-            assert!(matches!(place(&ring, &at(text)), EventPlace::Older), "{text}");
+            assert!(matches!(place(&ring, &at(text)), EventPlace::Older { .. }), "{text}");
         }
         assert!(matches!(place(&ring, &at("4-0~abcdefgh.9")), EventPlace::Missing));
     }
@@ -153,7 +151,7 @@ mod tests {
 
     #[test]
     fn empty_ring_knows_no_event() {
-        assert!(matches!(place(&ring(&[]), &at("1-0")), EventPlace::Older));
+        assert!(matches!(place(&ring(&[]), &at("1-0")), EventPlace::Older { .. }));
         assert!(matches!(place(&ring(&[]), &at("2-0")), EventPlace::NotYet));
     }
 }

@@ -76,6 +76,39 @@ async fn slow_client_is_behind() {
     assert!(text.lines().last().unwrap().contains("reads them too slowly"), "{text}");
 }
 
+/// The ring has dropped an event that a client still lacks.
+#[tokio::test]
+async fn client_behind_the_ring_lacks_an_older_event() {
+    let server = RedisServer::start().await;
+    let settings = [("ring.events", "200"), ("ring.bytes", "8388608"), ("server.send_buffer_bytes", "16384")];
+    let [one] = fleet(&server, &settings).await;
+    let mut reader = one.connect("acme").await;
+    reader.connected().await;
+    let options = Connect { receive_buffer: Some(8192), ..Connect::default() };
+    let mut slow = one.connect_with("acme", options).await;
+    let connection = slow.connected().await.json()["connectionId"].as_str().unwrap().to_owned();
+    slow.stop_reading();
+    let mut events = Vec::new();
+    // The buffer of the engine holds an eighth more than the ring. The client lacks most of the
+    // large events.
+    for number in 0..220 {
+        let size = if (1..40).contains(&number) { 60_000 } else { 1 };
+        events.push(one.publish("acme", &format!("{number}:{}", "x".repeat(size))).await);
+    }
+    reader.wait_for(DEADLINE, |event| event.data.starts_with("219:")).await;
+    let counts = async |event: &str| {
+        let traced = document(&server, &["trace", event, "--workspace", "acme"]).await;
+        let node = of_node(&traced, &id(&one).await).clone();
+        assert_eq!(node["place"], "older", "{traced}");
+        let counts = ["written", "past", "behind", "hidden"].map(|name| node[name].as_u64().unwrap());
+        (counts, node)
+    };
+    let (found, node) = counts(&events[19]).await;
+    assert_eq!(found, [0, 1, 1, 0], "{node}");
+    assert_eq!(node["slowest"][0]["connection"], *connection, "{node}");
+    assert_eq!(counts(&events[0]).await.0, [0, 2, 0, 0], "both have it");
+}
+
 /// The payload and the users of a private event are in no reply.
 #[tokio::test]
 async fn private_event_is_traced_without_its_payload() {

@@ -10,6 +10,7 @@ use super::broadcast_clients::BroadcastClients;
 use super::chunk;
 use super::owed_event::OwedEvent;
 use super::shard_sender::ShardWaker;
+use crate::TracedEvent;
 use tidings_event::control;
 use tidings_event::control::ReconnectReason;
 use tidings_event::workspace::WorkspaceId;
@@ -141,6 +142,19 @@ impl Broadcast {
     pub(super) fn end_of(&self, number: u64) -> Option<u64> {
         let after = self.ring_reader.cursor().checked_sub(number).filter(|&after| after > 0)?;
         Some(self.buffer.end_of_newest(after).unwrap_or(0))
+    }
+
+    /// The end of a traced event in the buffer, which the cursors of clients that have it reach. It
+    /// is 0 once every client has the event, and [`u64::MAX`] if the broadcast has not read it.
+    pub(super) fn end_of_traced(&self, event: &TracedEvent) -> u64 {
+        if let Some(number) = event.number() {
+            return self.end_of(number).unwrap_or(u64::MAX);
+        }
+        // The buffer may hold frames that the ring has dropped.
+        self.buffer.end_of_event(&event.position).unwrap_or_else(|| {
+            let (cursor, position) = (self.ring_reader.cursor(), self.ring_reader.position());
+            if event.is_past(Some(cursor), Some(position)) { 0 } else { u64::MAX }
+        })
     }
 
     /// Begins a pass through all clients, with all frames in the buffer.

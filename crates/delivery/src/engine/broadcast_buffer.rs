@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::chunk;
-use tidings_event::Frame;
-use tidings_event::UserKey;
+use tidings_event::frame;
+use tidings_event::{Frame, Position, UserKey};
 
 /// The buffer drops its oldest frames when it exceeds its bounds by this part, so that it does so
 /// rarely.
@@ -242,6 +242,16 @@ impl BroadcastBuffer {
     pub(super) fn end_of_newest(&self, number: u64) -> Option<u64> {
         let index = usize::try_from(number).ok().and_then(|number| self.marks.len().checked_sub(number));
         index.and_then(|index| self.marks.get(index)).map(|mark| mark.end)
+    }
+
+    /// The end of the kept frame of a publisher's event. Looks at the first bytes of each frame.
+    pub(super) fn end_of_event(&self, event: &Position) -> Option<u64> {
+        let mut begin = self.base;
+        let mut frames = self.marks.iter().map(|mark| (std::mem::replace(&mut begin, mark.end), mark.end));
+        let is_event = |frame| {
+            frame::position_of(chunk::content(frame)).is_some_and(|position| position.is_same_event(event))
+        };
+        frames.find(|&(begin, end)| is_event(self.between(begin, end))).map(|(_, end)| end)
     }
 
     /// The rest of the frame in whose middle the cursor is; empty between two frames.

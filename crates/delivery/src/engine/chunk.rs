@@ -18,6 +18,11 @@ pub(super) fn put(buffer: &mut Vec<u8>, bytes: &[u8]) {
     buffer.extend_from_slice(b"\r\n");
 }
 
+/// The bytes of one chunk behind its length.
+pub(super) fn content(chunk: &[u8]) -> &[u8] {
+    chunk.iter().position(|&byte| byte == b'\n').map_or(&[], |end| &chunk[end + 1..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,7 @@
 //! The streams of a shard that have an event, for operators.
 
+use std::collections::HashMap;
+
 use tokio::sync::oneshot;
 
 use super::Engine;
@@ -46,37 +48,38 @@ impl Shard {
     pub(super) fn trace(&self, request: TraceRequest) {
         let TraceRequest { event, reply } = request;
         let mut streams = EventStreams::default();
+        let mut ends = HashMap::new();
         for (_, client) in &self.clients {
             if is_in(client, &event.workspace) {
-                self.trace_client(client, &event, &mut streams);
+                self.trace_client(client, &event, &mut ends, &mut streams);
             }
         }
         // The reader may have given up.
         let _ = reply.send(streams);
     }
 
-    fn trace_client(&self, client: &EngineClient, event: &TracedEvent, streams: &mut EventStreams) {
+    /// Counts a client. `ends` has the end of the event in the buffer of each broadcast, which all
+    /// of its clients share.
+    fn trace_client(
+        &self,
+        client: &EngineClient,
+        event: &TracedEvent,
+        ends: &mut HashMap<u32, u64>,
+        streams: &mut EventStreams,
+    ) {
         let Some(stats) = client.stream_stats.as_ref() else { return };
         let has_own = client.outgoing.as_ref().is_some_and(|outgoing| !outgoing.is_empty());
         let (filter, is_past) = match &client.phase {
             Phase::CatchingUp(catching_up) => {
                 let subscriber = &catching_up.subscriber;
-                let is_past = match (subscriber.ring_cursor(), event.number()) {
-                    (Some(cursor), Some(number)) => cursor > number,
-                    (Some(_), None) => true,
-                    // It reads the log, which has no live events.
-                    (None, _) => subscriber.position().is_some_and(|position| position.entry >= event.entry),
-                };
+                let is_past = event.is_past(subscriber.ring_cursor(), subscriber.position());
                 (subscriber.filter().clone(), is_past && !has_own)
             }
             Phase::Broadcasting(cursor) => {
                 let Some(broadcast) = self.broadcasts.get(cursor.broadcast as usize) else { return };
                 let filter = SubscriptionFilter { user: cursor.user, ..SubscriptionFilter::default() };
-                let is_past = match event.number() {
-                    Some(number) => broadcast.end_of(number).is_some_and(|end| cursor.cursor >= end),
-                    None => true,
-                };
-                (filter, is_past && !has_own)
+                let end = *ends.entry(cursor.broadcast).or_insert_with(|| broadcast.end_of_traced(event));
+                (filter, cursor.cursor >= end && !has_own)
             }
             Phase::Ending { .. } | Phase::Closing(_) => return,
         };

@@ -133,6 +133,18 @@ fn named_form_is_encoded_once() {
     assert_eq!(frame.named().as_ptr(), frame.named().as_ptr());
 }
 
+#[test]
+fn frame_of_an_event_has_its_position() {
+    let event = Frame::application(position(), "data: 1\nid: 9-9");
+    assert_eq!(position_of(event.plain()), Some(position()));
+    let named = Frame::application(position(), r#"{"type":"A"}"#);
+    assert!(named.named().starts_with(b"event: A\n"));
+    assert_eq!(position_of(named.named()), Some(position()));
+    let reset = Frame::reset(ResetReason::Trimmed, None, position());
+    assert_eq!(position_of(reset.plain()), None, "it is an event of the node");
+    assert_eq!(position_of(b"data: x\nid: 1-0\n\n"), None);
+}
+
 proptest! {
     /// A parser gets each payload back; no payload can add a field of its own.
     #[test]

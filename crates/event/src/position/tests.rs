@@ -47,6 +47,39 @@ fn text_that_no_node_writes_is_rejected() {
     assert_eq!("1".repeat(129).parse::<Position>(), Err(PositionError));
 }
 
+#[test]
+fn position_reaches_the_events_before_it() {
+    let reaches = |here: &str, event: &str| {
+        here.parse::<Position>().unwrap().reaches(&event.parse::<Position>().unwrap())
+    };
+    for (here, event) in [
+        ("2-0", "1-9"),
+        ("2-0", "2-0"),
+        ("2-0~k3v9x2ab.1", "2-0"),
+        ("2-0~k3v9x2ab.2", "2-0~k3v9x2ab.1"),
+        ("3-0", "2-0~k3v9x2ab.1"),
+    ] {
+        assert!(reaches(here, event), "{here} {event}");
+    }
+    for (here, event) in [
+        ("2-0", "2-1"),
+        ("2-0", "2-0~k3v9x2ab.1"),
+        ("2-0~k3v9x2ab.1", "2-0~k3v9x2ab.2"),
+        ("2-0~k3v9x2ac.9", "2-0~k3v9x2ab.2"),
+    ] {
+        assert!(!reaches(here, event), "{here} {event}");
+    }
+}
+
+#[test]
+fn epoch_counts_where_both_have_one() {
+    let is_same = |one: &str, other: &str| {
+        one.parse::<Position>().unwrap().is_same_event(&other.parse::<Position>().unwrap())
+    };
+    assert!(is_same("2-0", "2-0.4f2c91d07be3") && is_same("2-0.4f2c91d07be3", "2-0.4f2c91d07be3"));
+    assert!(!is_same("2-0.4f2c91d07be4", "2-0.4f2c91d07be3") && !is_same("2-0", "2-0~k3v9x2ab.1"));
+}
+
 proptest! {
     #[test]
     fn position_survives_its_text_form(

@@ -52,6 +52,26 @@ fn missing_bytes_of_a_client_are_one_run() {
 }
 
 #[test]
+fn event_is_found_in_the_buffer_by_its_position() {
+    for named in [false, true] {
+        let mut buffer = BroadcastBuffer::new(named, BOUNDS, UnsentBytes::default());
+        let mut ends = Vec::new();
+        for number in 1..5 {
+            buffer.append(&frame(number, r#"{"type":"A","id":"\nid: 3-0"}"#, &[]));
+            ends.push(buffer.head());
+        }
+        let end_of = |buffer: &BroadcastBuffer, text: &str| buffer.end_of_event(&text.parse().unwrap());
+        assert_eq!(end_of(&buffer, "1-0"), Some(ends[0]));
+        assert_eq!(end_of(&buffer, "3-0"), Some(ends[2]));
+        assert_eq!(end_of(&buffer, "3-0~abcdefgh.1"), None);
+        buffer.drop_before(ends[1]);
+        assert_eq!((end_of(&buffer, "2-0"), end_of(&buffer, "4-0")), (None, Some(ends[3])));
+        buffer.clear();
+        assert_eq!(end_of(&buffer, "4-0"), None);
+    }
+}
+
+#[test]
 fn named_buffer_holds_the_named_form() {
     let mut buffer = BroadcastBuffer::new(true, BOUNDS, UnsentBytes::default());
     buffer.append(&frame(1, r#"{"type":"A"}"#, &[]));
