@@ -70,19 +70,46 @@ impl Console {
     ///
     /// Returns 401 or 429.
     pub(super) fn check_token(&self, token: &SecretDigest, request: &RequestContext) -> Result<(), Problem> {
-        let (metrics, now) = (self.parts.node.metrics(), Instant::now());
-        let client = request.peer.client.address;
-        if let Some(wait) = self.sign_in_limit.wait(client, now) {
-            metrics.count_sign_in(SignInOutcome::Limited);
-            let detail = "too many wrong tokens came from this address: wait a minute";
-            return Err(Problem::rate_limited(detail, wait).with_check("console"));
-        }
-        if self.parts.token.is(token) {
+        self.check_limit(request)?;
+        if self.parts.token.is(token) { Ok(()) } else { Err(self.count_failure(request)) }
+    }
+
+    /// Uses up the link of a request. A right link is accepted in any case, so that no other
+    /// program on its machine keeps the operator out. A wrong one counts as a wrong token does.
+    ///
+    /// # Errors
+    ///
+    /// Returns 401 or 429.
+    pub(super) fn check_link(&self, request: &RequestContext) -> Result<(), Problem> {
+        let mut query = form_urlencoded::parse(request.query.as_bytes());
+        let link = query.find(|(name, _)| name == "link").map(|(_, link)| SecretDigest::of(&link));
+        if link.is_some_and(|link| self.sessions.redeem(&link, Instant::now())) {
             return Ok(());
         }
-        self.sign_in_limit.add(client, now);
-        metrics.count_sign_in(SignInOutcome::Rejected);
-        Err(self.unauthenticated())
+        // Any page can lead a browser here, and would keep its user from signing in.
+        if is_from_elsewhere(&request.headers) {
+            self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
+            return Err(self.unauthenticated());
+        }
+        self.check_limit(request)?;
+        Err(self.count_failure(request))
+    }
+
+    /// Rejects a client that has failed too often.
+    fn check_limit(&self, request: &RequestContext) -> Result<(), Problem> {
+        let Some(wait) = self.sign_in_limit.wait(request.peer.client.address, Instant::now()) else {
+            return Ok(());
+        };
+        self.parts.node.metrics().count_sign_in(SignInOutcome::Limited);
+        let detail = "too many wrong tokens or links came from this address: wait a minute";
+        Err(Problem::rate_limited(detail, wait).with_check("console"))
+    }
+
+    /// Counts a wrong token or link; returns the response.
+    fn count_failure(&self, request: &RequestContext) -> Problem {
+        self.sign_in_limit.add(request.peer.client.address, Instant::now());
+        self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
+        self.unauthenticated()
     }
 
     /// Whether a proof is still valid.
@@ -144,15 +171,11 @@ impl Console {
 /// Returns 403; 415 for a change whose body is not declared as JSON.
 pub(super) fn check_sender(method: &Method, request: &RequestContext) -> Result<(), Problem> {
     let (headers, client) = (&request.headers, &request.peer.client);
-    let is_from_elsewhere = headers
-        .get_all(SEC_FETCH_SITE)
-        .iter()
-        .any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let is_other_origin = headers
         .get_all(ORIGIN)
         .iter()
         .any(|origin| !client.host.as_deref().is_some_and(|host| is_origin_of(origin, host)));
-    if is_from_elsewhere || is_other_origin {
+    if is_from_elsewhere(headers) || is_other_origin {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "origin-not-allowed",
@@ -171,6 +194,12 @@ pub(super) fn check_sender(method: &Method, request: &RequestContext) -> Result<
         ));
     }
     Ok(())
+}
+
+/// Whether a browser says that a page of another origin caused the request.
+fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
+    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1).

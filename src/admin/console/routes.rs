@@ -230,22 +230,15 @@ impl Console {
     /// Begins a session for the link in the query, which is used up. A browser gets the page in
     /// any case: without a session, the page says how to sign in.
     fn enter(&self, request: &RequestContext) -> Result<Response, Problem> {
-        let mut query = form_urlencoded::parse(request.query.as_bytes());
-        let link = query.find(|(name, _)| name == "link").map(|(_, link)| SecretDigest::of(&link));
-        if link.is_some_and(|link| self.sessions.redeem(&link, Instant::now())) {
+        let Err(problem) = self.check_link(request) else {
             return self.begin_session(request, None, "/", StatusCode::SEE_OTHER);
-        }
-        self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
+        };
         let accepts_page = request
             .headers
             .get_all(header::ACCEPT)
             .iter()
             .any(|accept| accept.to_str().is_ok_and(|accept| accept.contains("text/html")));
-        if accepts_page {
-            Ok(redirect("/#/used", StatusCode::SEE_OTHER))
-        } else {
-            Err(self.unauthenticated())
-        }
+        if accepts_page { Ok(redirect("/#/used", StatusCode::SEE_OTHER)) } else { Err(problem) }
     }
 
     /// Begins a session for the admin token in the body.

@@ -1,4 +1,4 @@
-//! The limit on attempts with a wrong token. Nothing here has a clock.
+//! The limit on attempts with a wrong token or link. Nothing here has a clock.
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv6Addr};

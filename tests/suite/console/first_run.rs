@@ -49,6 +49,47 @@ async fn printed_link_opens_the_console_once() {
     assert_eq!((page.status.as_u16(), page.header("location")), (303, "/#/used"));
 }
 
+/// Wrong links count as wrong tokens do, and keep no right one out.
+#[tokio::test]
+async fn wrong_links_are_limited_and_a_right_one_opens() {
+    let options = super::options().set("server.trusted_proxies", "127.0.0.1").set("auth.mode", "none");
+    let (broker, seen) = output_with(options, "Operations: ").await;
+    let (_, link) = seen.split_once("/enter?link=").expect("a link");
+    let path = format!("/enter?link={}", link.lines().next().unwrap().trim());
+    let enter = async |path: &str, headers: &[(&str, &str)]| {
+        http::request(broker.admin(), "GET", path, headers, "").await
+    };
+    let sign_in = async |client: &str| {
+        let body = serde_json::json!({ "token": super::TOKEN }).to_string();
+        let headers = [super::JSON, ("x-forwarded-for", client)];
+        http::request(broker.admin(), "POST", "/session", &headers, body).await.status.as_u16()
+    };
+    let [guesser, other, led] = ["192.0.2.1", "192.0.2.2", "192.0.2.3"];
+    for number in 0..10 {
+        let wrong = format!("/enter?link={number}");
+        assert_eq!(enter(&wrong, &[("x-forwarded-for", guesser)]).await.status, 401);
+    }
+    let limited = enter("/enter?link=x", &[("x-forwarded-for", guesser)]).await;
+    assert_eq!((limited.status.as_u16(), &limited.json()["check"]), (429, &"console".into()));
+    assert_eq!(sign_in(guesser).await, 429, "wrong tokens and links count together");
+    assert_eq!(enter("/enter?link=x", &[("x-forwarded-for", other)]).await.status, 401);
+    // A page leads the browser of an operator here.
+    for _ in 0..12 {
+        let headers = [("x-forwarded-for", led), ("sec-fetch-site", "cross-site")];
+        assert_eq!(enter("/enter?link=x", &headers).await.status, 401);
+    }
+    assert_eq!(sign_in(led).await, 204);
+    let right = enter(&path, &[("x-forwarded-for", guesser)]).await;
+    assert_eq!((right.status.as_u16(), right.header("location")), (303, "/"));
+    let count = async |outcome: &str| {
+        broker.metric(&format!("tidings_console_sign_ins_total{{outcome=\"{outcome}\"}}")).await
+    };
+    assert_eq!(
+        (count("accepted").await, count("rejected").await, count("limited").await),
+        (Some(2.0), Some(23.0), Some(2.0))
+    );
+}
+
 /// A file or pipe may be kept and read by others.
 #[tokio::test]
 async fn link_is_printed_on_no_other_output() {
