@@ -11,7 +11,7 @@ use super::token::standard_input;
 use super::trace::{row, time};
 use super::{CommandFailure, GlobalOptions, block_on, output};
 use crate::config::{AuthMethod, Config};
-use crate::nodes::{self, ClientExplanation, ExplainRequest, TokenRules};
+use crate::nodes::{self, ClientExplanation, ExplainRequest, ExplainRules};
 use tidings_auth::jwt::Verifier;
 use tidings_auth::jwt::token::TOKEN_BYTES_MAX;
 use tidings_metrics::Metrics;
@@ -19,8 +19,8 @@ use tidings_metrics::Metrics;
 /// Arguments of `tidings explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The token is checked here, with the keys of this configuration, and is sent to no node. No stream is
-opened, and no ticket is used up. The last line says why the client gets nothing, or that it is served.")]
+The token is checked here, with the keys of this configuration, and is sent to no node. A ticket is read
+in Redis, and stays valid. No stream is opened. The last line says why the client gets nothing, or that it is served.")]
 pub(super) struct ExplainClientArgs {
     /// The workspace, such as `acme`
     workspace: String,
@@ -30,6 +30,9 @@ pub(super) struct ExplainClientArgs {
     /// Read the token of the client from this file; `-` is standard input
     #[arg(long, value_name = "FILE|-")]
     token_file: Option<PathBuf>,
+    /// Read the ticket of the client from this file; `-` is standard input
+    #[arg(long, value_name = "FILE|-", conflicts_with = "token_file")]
+    ticket_file: Option<PathBuf>,
     /// The `Last-Event-ID` with which the client reconnects
     #[arg(long, value_name = "ID")]
     last_event_id: Option<String>,
@@ -43,7 +46,8 @@ pub(super) fn run(options: &GlobalOptions, args: &ExplainClientArgs) -> Result<(
     let request = ExplainRequest {
         workspace: args.workspace.clone(),
         user: args.user.clone(),
-        token: args.token_file.as_ref().map(token).transpose()?,
+        token: args.token_file.as_ref().map(secret).transpose()?,
+        ticket: args.ticket_file.as_ref().map(secret).transpose()?,
         last_event_id: args.last_event_id.clone(),
     };
     block_on(async {
@@ -60,8 +64,8 @@ pub(super) fn run(options: &GlobalOptions, args: &ExplainClientArgs) -> Result<(
     })
 }
 
-/// The token in a file, or on standard input.
-fn token(path: &PathBuf) -> Result<String, CommandFailure> {
+/// The token or ticket in a file, or on standard input.
+fn secret(path: &PathBuf) -> Result<String, CommandFailure> {
     if path.as_os_str() == "-" {
         return standard_input();
     }
@@ -74,9 +78,16 @@ fn token(path: &PathBuf) -> Result<String, CommandFailure> {
 }
 
 /// The rules of a broker with this configuration. Keys at URLs are fetched once, for a token.
-async fn rules(config: &Config, has_token: bool) -> Result<TokenRules, CommandFailure> {
-    let mut rules = TokenRules { verifier: None, forward: config.auth.mode.uses(AuthMethod::Forward) };
-    if has_token && config.auth.mode.uses(AuthMethod::Jwt) {
+async fn rules(config: &Config, has_token: bool) -> Result<ExplainRules, CommandFailure> {
+    let mode = &config.auth.mode;
+    let mut rules = ExplainRules {
+        authenticated: mode.uses(AuthMethod::Jwt) || mode.uses(AuthMethod::Forward),
+        tokens: mode.uses(AuthMethod::Jwt),
+        verifier: None,
+        forward: mode.uses(AuthMethod::Forward),
+        tickets: config.redis.is_configured(),
+    };
+    if has_token && rules.tokens {
         let verifier = Verifier::new(&config.auth.jwt, &Metrics::new())
             .map_err(|error| CommandFailure::Usage(error.to_string()))?;
         verifier.fetch_once().await;
@@ -93,6 +104,19 @@ fn text(explained: &ClientExplanation) -> String {
         lines.push(match &check.fault {
             None => format!("token      ok    {name}"),
             Some(fault) => format!("token      FAIL  {name}: {fault}"),
+        });
+    }
+    if let Some(ticket) = &explained.ticket {
+        let workspace = ticket.workspace.as_deref().unwrap_or("-");
+        let user = ticket.user.as_deref().unwrap_or("-");
+        let until = ticket.until_ms.map_or_else(|| "-".to_owned(), time);
+        let stream = ticket.stream_until_ms.map_or_else(|| "its client ends it".to_owned(), time);
+        lines.push(match &ticket.fault {
+            None => format!(
+                "ticket     ok    user {user} of {workspace}, until {until}; its stream until {stream}"
+            ),
+            Some(fault) if ticket.permitted.is_some() => format!("ticket     FAIL  {fault}"),
+            Some(fault) => format!("ticket     not checked: {fault}"),
         });
     }
     lines.extend(explained.note.as_ref().map(|note| format!("note       {note}")));

@@ -9,6 +9,7 @@ use super::inquiry::Inquiry;
 use super::question::QuestionSubject;
 use super::reply::{NodeExplanation, ReplyBody};
 use super::responder::QuestionResponder;
+use super::ticket::{ReadTicket, TicketVerdict};
 use super::verdict;
 use tidings_auth::Action;
 use tidings_auth::jwt::Verifier;
@@ -17,32 +18,41 @@ use tidings_bus::Bus;
 use tidings_event::workspace::WorkspaceId;
 use tidings_event::{Identity, Position, UserId};
 
-/// The rules by which a broker checks tokens.
+/// The rules by which a broker authenticates clients.
 #[derive(Debug, Clone, Default)]
-pub struct TokenRules {
-    /// Checks tokens; `None` if they are no method of authentication.
+pub struct ExplainRules {
+    /// Whether clients have to authenticate.
+    pub authenticated: bool,
+    /// Whether tokens are a method of authentication.
+    pub tokens: bool,
+    /// Checks tokens; `None` if they are no method, or none is given.
     pub verifier: Option<Arc<Verifier>>,
     /// Whether the app decides about clients.
     pub forward: bool,
+    /// Whether the bus has the tickets. Those of an embedded bus are in its node alone.
+    pub tickets: bool,
 }
 
 /// A client to explain. Only the program that explains it sees the token.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ExplainRequest {
-    /// The workspace.
+    /// The workspace. A ticket names its own, if this is empty.
+    #[serde(default)]
     pub workspace: String,
     /// The user id.
     pub user: Option<String>,
     /// The token.
     pub token: Option<String>,
+    /// The ticket.
+    pub ticket: Option<String>,
     /// The position after which the client continues.
     pub last_event_id: Option<String>,
 }
 
 impl std::fmt::Debug for ExplainRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the token.
+        // Without the token and the ticket.
         f.debug_struct("ExplainRequest").field("workspace", &self.workspace).finish_non_exhaustive()
     }
 }
@@ -57,8 +67,12 @@ pub struct ClientExplanation {
     pub user: Option<String>,
     /// The checks of the token, if there is one.
     pub token: Option<TokenVerdict>,
+    /// What the ticket would do, if there is one.
+    pub ticket: Option<TicketVerdict>,
     /// What this kind of authentication leaves open.
     pub note: Option<String>,
+    /// The check of the client that could not be made here, as a sentence.
+    pub unchecked: Option<&'static str>,
     /// The position after which the client continues.
     pub last_event_id: Option<String>,
     /// The nodes.
@@ -130,22 +144,33 @@ pub struct ExplainError(String);
 pub async fn explain(
     bus: &dyn Bus,
     own: Option<&QuestionResponder>,
-    rules: &TokenRules,
+    rules: &ExplainRules,
     request: &ExplainRequest,
 ) -> Result<ClientExplanation, ExplainError> {
-    let workspace =
-        WorkspaceId::parse(&request.workspace).map_err(|error| ExplainError(error.to_string()))?;
+    let ticket = match given(request.ticket.as_deref()) {
+        Some(text) => Some(ReadTicket::read(rules.tickets.then_some(bus), text).await),
+        None => None,
+    };
+    let workspace = workspace(&request.workspace, ticket.as_ref())?;
     let named = request.user.as_deref().filter(|user| !user.is_empty()).map(UserId::parse).transpose();
     let named = named.map_err(|error| ExplainError(format!("user: {error}")))?;
-    let token = request.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
-    let (token, identity) = match (token, &rules.verifier) {
+    let (token, mut identity) = match (given(request.token.as_deref()), &rules.verifier) {
         (Some(token), Some(verifier)) => {
             let (verdict, identity) = check(verifier, token, &workspace).await;
             (Some(TokenVerdict { app_decides: rules.forward, ..verdict }), identity)
         }
         _ => (None, Identity::default()),
     };
+    let ticket = ticket.map(|ticket| ticket.decide(&workspace));
+    let ticket = ticket.map(|(verdict, of_ticket)| {
+        // A node looks at the ticket first.
+        if verdict.permitted == Some(true) {
+            identity = of_ticket;
+        }
+        verdict
+    });
     let note = note(rules, request.token.is_some(), named.as_ref(), &identity);
+    let unchecked = unchecked(rules, token.as_ref(), ticket.as_ref());
     let user = identity.user.or(named);
     let after = request.last_event_id.clone().filter(|id| !id.is_empty());
     // A text that is no position may be a secret, such as a ticket. Nodes treat all of them alike.
@@ -168,7 +193,9 @@ pub async fn explain(
         workspace: workspace.to_string(),
         user: user.map(|user| user.as_str().to_owned()),
         token,
+        ticket,
         note,
+        unchecked,
         last_event_id: after,
         nodes: nodes.collect(),
         silent: inquiry.silent,
@@ -180,23 +207,59 @@ pub async fn explain(
     Ok(explanation)
 }
 
+/// A text that is given, without blanks around it.
+fn given(text: Option<&str>) -> Option<&str> {
+    text.map(str::trim).filter(|text| !text.is_empty())
+}
+
+/// The workspace of a request, or of its ticket if the request names none.
+fn workspace(named: &str, ticket: Option<&ReadTicket>) -> Result<WorkspaceId, ExplainError> {
+    match ticket.filter(|_| named.is_empty()) {
+        Some(ticket) => ticket.workspace().cloned().ok_or_else(|| {
+            let fault = ticket.fault().unwrap_or_default();
+            ExplainError(format!("{fault}: name the workspace, and the user, to explain the client"))
+        }),
+        None => WorkspaceId::parse(named).map_err(|error| ExplainError(error.to_string())),
+    }
+}
+
+/// Says which check of the client cannot be made here.
+fn unchecked(
+    rules: &ExplainRules,
+    token: Option<&TokenVerdict>,
+    ticket: Option<&TicketVerdict>,
+) -> Option<&'static str> {
+    let is_proven = token.is_some_and(|token| token.permitted)
+        || ticket.is_some_and(|ticket| ticket.permitted == Some(true));
+    match (rules.authenticated && !is_proven, rules.forward) {
+        (false, _) => None,
+        (true, true) => {
+            Some("The app may reject it: it decides by the headers of a request, which are not known here.")
+        }
+        (true, false) => Some("Its token may be refused: none was given that could be checked."),
+    }
+}
+
 /// Says what the method of authentication leaves open.
-fn note(rules: &TokenRules, has_token: bool, named: Option<&UserId>, identity: &Identity) -> Option<String> {
+fn note(
+    rules: &ExplainRules,
+    has_token: bool,
+    named: Option<&UserId>,
+    identity: &Identity,
+) -> Option<String> {
     if let (Some(named), Some(user)) = (named, &identity.user)
         && named != user
     {
         return Some(
-            "The token is of another user than the named one: the user of the token counts.".to_owned(),
+            "The token or ticket is of another user than the named one: its own user counts.".to_owned(),
         );
     }
-    match (&rules.verifier, rules.forward) {
-        (None, true) => {
+    match (rules.tokens, rules.forward) {
+        (false, true) => {
             Some("The app decides about clients (auth.mode forward), so no token is checked here.".to_owned())
         }
-        (Some(_), true) => {
-            Some("The app decides about a client whose token is refused (auth.mode).".to_owned())
-        }
-        (None, false) if has_token => Some(
+        (true, true) => Some("The app decides about a client whose token is refused (auth.mode).".to_owned()),
+        (false, false) if has_token => Some(
             "Tokens are no method of authentication here (auth.mode), so the token is not checked."
                 .to_owned(),
         ),

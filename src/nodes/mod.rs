@@ -8,6 +8,7 @@
 //! | [`responder`] | replies to questions about this node |
 //! | [`inquiry`] | asks all nodes, and names those that do not reply |
 //! | [`mod@trace`], [`mod@explain`] | what happened to an event, and why a client gets nothing |
+//! | [`ticket`] | what a ticket would do |
 //! | [`verdict`] | the sentence at the end of an explanation |
 //! | [`mod@counted`] | numbers of things in a sentence |
 //!
@@ -23,11 +24,12 @@ mod inquiry;
 pub mod question;
 mod reply;
 mod responder;
+mod ticket;
 mod trace;
 mod verdict;
 
 pub use announcer::NodeAnnouncer;
-pub use explain::{ClientExplanation, ExplainRequest, TokenRules, explain};
+pub use explain::{ClientExplanation, ExplainRequest, ExplainRules, explain};
 pub use inquiry::{Inquiry, list};
 pub use question::{NodeQuestion, QuestionSubject};
 pub use reply::{NodeReply, NodeReport, ReplyBody, StreamRow};

@@ -4,12 +4,22 @@
 use super::counted::counted;
 use super::explain::{ClientExplanation, ExplainedNode};
 use super::reply::{NodeExplanation, ResumptionSource, StreamNumbers, StreamRow};
+use super::ticket::TicketVerdict;
 
 /// The events that a stream may lack and still be served: a write may be under way.
 const BEHIND_USUAL: u64 = 10;
 
 /// Returns the verdict.
 pub(super) fn of(explanation: &ClientExplanation) -> String {
+    let mut text = String::new();
+    if let Some(ticket) = &explanation.ticket {
+        text = of_ticket(ticket);
+        // Nothing is known about the client but a ticket that says nothing.
+        if explanation.user.is_none() && ticket.permitted != Some(true) {
+            return text + &silent(explanation);
+        }
+        text.push(' ');
+    }
     let cause = refused_token(explanation)
         .or_else(|| banned(explanation))
         .or_else(|| unreplied(explanation))
@@ -17,24 +27,49 @@ pub(super) fn of(explanation: &ClientExplanation) -> String {
         .or_else(|| not_ready(explanation))
         .or_else(|| full(explanation))
         .or_else(|| refused_request(explanation));
-    let mut text = cause.unwrap_or_else(|| {
-        let client = client(explanation);
-        format!(
-            "{client} has no open stream, and nothing here rejects one: its requests do not reach a node. \
-             Check the URL, the proxy and the CORS origins."
-        )
-    });
+    text.push_str(&cause.unwrap_or_else(|| unknown_cause(explanation)));
     if let Some(reset) = reset(explanation) {
         text.push(' ');
         text.push_str(&reset);
     }
-    if !explanation.silent.is_empty() {
-        text.push_str(&format!(
-            " Streams of {} are not counted, because there was no reply within a second.",
-            explanation.silent.join(", ")
-        ));
+    text + &silent(explanation)
+}
+
+/// Names the nodes whose streams are not counted.
+fn silent(explanation: &ClientExplanation) -> String {
+    if explanation.silent.is_empty() {
+        return String::new();
     }
-    text
+    format!(
+        " Streams of {} are not counted, because there was no reply within a second.",
+        explanation.silent.join(", ")
+    )
+}
+
+/// Says what a ticket would do. It decides alone only if it is valid.
+fn of_ticket(ticket: &TicketVerdict) -> String {
+    let fault = ticket.fault.as_deref().unwrap_or_default();
+    match (ticket.permitted, ticket.until_ms) {
+        (Some(true), Some(until)) => format!("The ticket opens one stream until {}.", time(until)),
+        (Some(true), None) => "The ticket opens one stream.".to_owned(),
+        (Some(false), _) => format!("The ticket opens no stream: {fault}."),
+        (None, _) => format!("The ticket was not checked: {fault}."),
+    }
+}
+
+/// A client without a stream that nothing rejects.
+fn unknown_cause(explanation: &ClientExplanation) -> String {
+    let client = client(explanation);
+    match explanation.unchecked {
+        None => format!(
+            "{client} has no open stream, and nothing here rejects one: its requests do not reach a node. \
+             Check the URL, the proxy and the CORS origins."
+        ),
+        Some(unchecked) => format!(
+            "{client} has no open stream, and nothing here rejects one. {unchecked} Otherwise its requests do \
+             not reach a node: check the URL, the proxy and the CORS origins."
+        ),
+    }
 }
 
 fn client(explanation: &ClientExplanation) -> String {

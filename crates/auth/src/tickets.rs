@@ -71,6 +71,41 @@ struct Stub {
     until: u64,
 }
 
+/// The contents of a ticket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TicketContents {
+    /// The workspace whose stream it opens.
+    pub workspace: WorkspaceId,
+    /// The identity of its stream.
+    pub identity: Identity,
+    /// Its end.
+    pub until: SystemTime,
+}
+
+impl TicketContents {
+    /// Reads the contents of a ticket, which stays valid. `None` means that the ticket is unknown,
+    /// used or expired.
+    ///
+    /// # Errors
+    ///
+    /// Returns a [`StoreError`], within a bounded time. Cancellation safe.
+    pub async fn read(bus: &dyn Bus, ticket: &Ticket) -> Result<Option<Self>, StoreError> {
+        Ok(bus.read(&ticket.name()).await?.and_then(|value| Self::parse(&value)))
+    }
+
+    /// Parses the value of a ticket. Other programs can write values that are none.
+    fn parse(value: &[u8]) -> Option<Self> {
+        let stub: Stub = serde_json::from_slice(value).ok()?;
+        let identity = Identity {
+            user: stub.user.map(|user| UserId::parse(&user)).transpose().ok()?,
+            token: stub.jti.map(|jti| TokenId::parse(&jti)).transpose().ok()?,
+            expires: stub.expires.map(moment),
+        };
+        let workspace = WorkspaceId::parse(&stub.workspace).ok()?;
+        Some(Self { workspace, identity, until: moment(stub.until) })
+    }
+}
+
 /// A redeemed ticket, which can become valid again as long as it opened no stream.
 #[derive(Debug)]
 pub struct UsedTicket {
@@ -196,17 +231,11 @@ fn open(
             ));
         }
     };
-    let stub: Stub = serde_json::from_slice(&value).map_err(|_| unknown())?;
-    let used = UsedTicket { ticket, stub: value, until: moment(stub.until) };
-    if stub.workspace != workspace.as_str() {
+    let contents = TicketContents::parse(&value).ok_or_else(unknown)?;
+    if contents.workspace != *workspace {
         return Err(Denial::forbidden(DenialReason::Ticket, "the ticket is for another workspace"));
     }
-    let identity = Identity {
-        user: stub.user.map(|user| UserId::parse(&user)).transpose().map_err(|_| unknown())?,
-        token: stub.jti.map(|jti| TokenId::parse(&jti)).transpose().map_err(|_| unknown())?,
-        expires: stub.expires.map(moment),
-    };
-    Ok((identity, used))
+    Ok((contents.identity, UsedTicket { ticket, stub: value, until: contents.until }))
 }
 
 fn unknown() -> Denial {

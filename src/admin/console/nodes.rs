@@ -9,7 +9,7 @@ use super::Console;
 use super::reply;
 use crate::http::Problem;
 use crate::http::request::path;
-use crate::nodes::{self, EventTraceError, ExplainRequest, TokenRules};
+use crate::nodes::{self, EventTraceError, ExplainRequest, ExplainRules};
 
 impl Console {
     /// Returns the list of nodes, with those that do not reply.
@@ -50,13 +50,16 @@ impl Console {
         }
     }
 
-    /// Returns the explanation of a client. The token in the body stays on this node.
+    /// Returns the explanation of a client. The token or ticket in the body stays on this node.
     pub(super) async fn explain(&self, body: Bytes) -> Result<Response, Problem> {
-        // The error of the parser may repeat a part of the token.
+        // The error of the parser may repeat a part of a secret.
         let request: ExplainRequest = serde_json::from_slice(&body).map_err(|_| {
-            reply::bad_request("expected {\"workspace\",\"user\",\"token\",\"lastEventId\"}, all texts, the last three optional")
+            reply::bad_request("expected {\"workspace\",\"user\",\"token\",\"ticket\",\"lastEventId\"}, all texts, all but the first optional")
         })?;
-        let rules = TokenRules {
+        let rules = ExplainRules {
+            authenticated: self.settings.reach.authenticated,
+            tokens: self.parts.tokens.is_some(),
+            tickets: true,
             verifier: self.parts.tokens.as_ref().map(|tokens| tokens.verifier()),
             forward: self.settings.forward,
         };

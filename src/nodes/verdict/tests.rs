@@ -141,3 +141,53 @@ fn large_numbers_of_replies_do_not_overflow() {
     let node = NodeExplanation { left_out: usize::MAX, ..serving(0) };
     assert!(of(&explained(vec![node.clone(), node])).contains("is served by"));
 }
+
+fn ticket(permitted: Option<bool>, fault: Option<&str>) -> TicketVerdict {
+    TicketVerdict {
+        permitted,
+        fault: fault.map(str::to_owned),
+        workspace: None,
+        user: None,
+        until_ms: permitted.filter(|permitted| *permitted).map(|_| 1_000),
+        stream_until_ms: None,
+    }
+}
+
+/// A used ticket is not known any more, and its stream may be open.
+#[test]
+fn refused_ticket_says_nothing_about_its_user() {
+    let used = ticket(Some(false), Some("it is used"));
+    let unknown = ClientExplanation { user: None, ticket: Some(used.clone()), ..explained(vec![serving(0)]) };
+    assert_eq!(of(&unknown), "The ticket opens no stream: it is used.");
+    let named = ClientExplanation { ticket: Some(used), ..explained(vec![serving(0)]) };
+    let text = of(&named);
+    assert!(
+        text.starts_with("The ticket opens no stream: it is used. User \"ann\" of acme is served"),
+        "{text}"
+    );
+    let unread = ticket(None, Some("no link"));
+    let unread = ClientExplanation { user: None, ticket: Some(unread), ..explained(vec![]) };
+    assert_eq!(of(&unread), "The ticket was not checked: no link.");
+}
+
+#[test]
+fn valid_ticket_goes_on_to_bans_and_limits() {
+    let banned = NodeExplanation { banned_until_ms: Some(2_000), ..NodeExplanation::default() };
+    let valid = ticket(Some(true), None);
+    let text = of(&ClientExplanation { ticket: Some(valid), ..explained(vec![banned]) });
+    assert_eq!(
+        text,
+        "The ticket opens one stream until 1970-01-01T00:00:01Z. The client gets nothing, because a ban rejects \
+         it until 1970-01-01T00:00:02Z."
+    );
+}
+
+#[test]
+fn check_that_was_not_made_is_named() {
+    let unchecked = Some("The app may reject it.");
+    let text = of(&ClientExplanation { unchecked, ..explained(vec![NodeExplanation::default()]) });
+    assert!(
+        text.contains("nothing here rejects one. The app may reject it. Otherwise its requests"),
+        "{text}"
+    );
+}

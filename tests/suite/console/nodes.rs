@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::TOKEN;
 use super::page::{is_clean, show, signed_in, wait_for};
+use crate::support::http;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, Connect, RedisServer};
 
@@ -33,6 +34,10 @@ async fn page_explains_tokens_events_and_positions() {
     let mut client =
         other.connect_with("acme", Connect::default().header("Authorization", &authorization)).await;
     client.connected().await;
+    let body = json!({ "workspace": "acme" }).to_string();
+    let headers = [("Authorization", authorization.as_str()), ("Content-Type", "application/json")];
+    let issued = http::request(other.address(), "POST", "/api/tickets", &headers, body).await;
+    let ticket = issued.json()["ticket"].as_str().unwrap().to_owned();
     let event =
         crate::support::commands::run_tidings(&["publish", "acme", "x"], &[("redis.url", &server.url())])
             .await;
@@ -43,6 +48,8 @@ async fn page_explains_tokens_events_and_positions() {
         "return [...document.querySelectorAll('.verdict')].map((verdict) => verdict.innerText).join()";
     for (pasted, workspace, kind, expected) in [
         (token("ann", &["acme"], -60, &json!({})), "acme", "This is a token", "refuses its token"),
+        (ticket, "", "This is a ticket", "opens one stream until"),
+        ("0".repeat(64), "acme", "This is a ticket", "is unknown, used or expired"),
         (valid, "acme", "This is a token", "is served by 1 open stream"),
         (event, "", "This is an event id", "Open streams: 1 written"),
         ("of another broker".to_owned(), "acme", "This is no event id", "unknown-position"),

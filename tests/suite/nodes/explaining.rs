@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::{ask, document, fleet, id, of_node, run};
+use crate::support::app::App;
 use crate::support::commands::{run_tidings, run_tidings_with_input};
+use crate::support::http;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Broker, BrokerOptions, Connect, DEADLINE, RedisServer, eventually};
 
@@ -70,6 +72,114 @@ async fn expired_token_is_explained_and_stays_secret() {
     let elsewhere = token("ann", &["other"], 60, &json!({}));
     let explained = explain(&one, &json!({ "workspace": "acme", "token": elsewhere })).await;
     assert!(verdict(&explained).contains("does not permit reading acme"), "{explained}");
+}
+
+/// A ticket for a workspace, by a token.
+async fn ticket(broker: &Broker, token: &str, workspace: &str) -> String {
+    let authorization = bearer(token);
+    let body = json!({ "workspace": workspace }).to_string();
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    let issued = http::request(broker.address(), "POST", "/api/tickets", &headers, body).await;
+    assert_eq!(issued.status, 201, "{:?}", issued.body);
+    issued.json()["ticket"].as_str().unwrap().to_owned()
+}
+
+/// A ticket is good once, and its explanation is not that time.
+#[tokio::test]
+async fn ticket_is_explained_and_stays_valid() {
+    let server = RedisServer::start().await;
+    let [one, other] = fleet(&server, &[&JWT[..], &[("log.level", "trace")]].concat()).await;
+    let token = token("ann", &["*"], 60, &json!({ "jti": "t7" }));
+    let ticket = ticket(&one, &token, "acme").await;
+    // The workspace is that of the ticket.
+    let explained = explain(&other, &json!({ "workspace": "", "ticket": ticket })).await;
+    let found = &explained["ticket"];
+    assert_eq!((&explained["workspace"], &explained["user"]), (&json!("acme"), &json!("ann")));
+    assert_eq!((&found["permitted"], &found["user"]), (&json!(true), &json!("ann")), "{found}");
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let left = |name: &str| i128::from(found[name].as_u64().unwrap()) - i128::try_from(now).unwrap();
+    assert!((20_000..=30_000).contains(&left("untilMs")), "{found}");
+    assert!((45_000..=61_000).contains(&left("streamUntilMs")), "the token ends it: {found}");
+    let said = verdict(&explained);
+    assert!(said.starts_with("The ticket opens one stream until 20"), "{said}");
+    assert!(said.contains("nothing here rejects one: its requests do not reach a node"), "{said}");
+
+    let elsewhere = explain(&one, &json!({ "workspace": "other", "ticket": ticket })).await;
+    assert_eq!(verdict(&elsewhere), "The ticket opens no stream: the ticket is for workspace acme.");
+    let url = server.url();
+    let settings = [&JWT[..], &[("redis.url", url.as_str())]].concat();
+    let arguments = ["explain", "acme", "--ticket-file", "-"];
+    let text = run_tidings_with_input(&arguments, &settings, &ticket).await.success();
+    assert!(text.contains("ticket     ok    user ann of acme, until 20"), "{text}");
+    for log in [&one.log(), &other.log(), &text, &explained.to_string()] {
+        assert!(!log.contains(&ticket), "{log}");
+    }
+
+    let mut client = other.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    client.connected().await;
+    let used = explain(&one, &json!({ "workspace": "acme", "ticket": ticket })).await;
+    assert_eq!(verdict(&used), "The ticket opens no stream: the ticket is unknown, used or expired.");
+    let of_user = explain(&one, &json!({ "workspace": "acme", "ticket": ticket, "user": "ann" })).await;
+    assert!(verdict(&of_user).contains("is served by 1 open stream"), "{of_user}");
+    let unnamed = json!({ "ticket": ticket }).to_string();
+    let response = ask(&one, "POST", "/api/console/explain", &unnamed).await;
+    assert_eq!(response.status, 400);
+    assert!(response.text().contains("name the workspace") && !response.text().contains(&ticket));
+    let no_ticket = explain(&one, &json!({ "workspace": "acme", "ticket": "x" })).await;
+    assert!(verdict(&no_ticket).contains("the text is no ticket"), "{no_ticket}");
+}
+
+#[tokio::test]
+async fn ban_of_the_user_of_a_ticket_is_explained() {
+    let server = RedisServer::start().await;
+    let [one] = fleet(&server, &JWT).await;
+    let ticket = ticket(&one, &token("ann", &["acme"], 60, &json!({})), "acme").await;
+    server.publish("tidings:control", r#"{"disconnect":{"user":"ann","for":600}}"#).await;
+    eventually("the ban is explained", DEADLINE, async || {
+        let explained = explain(&one, &json!({ "workspace": "acme", "ticket": ticket })).await;
+        verdict(&explained).contains("because a ban rejects it")
+    })
+    .await;
+    let client = one.connect_with("acme", Connect::query(&format!("ticket={ticket}"))).await;
+    assert_eq!(client.status(), 204, "as explained");
+}
+
+/// A ticket of the embedded bus is in its node, where the command cannot read it.
+#[tokio::test]
+async fn ticket_of_the_embedded_bus_is_explained_by_its_node() {
+    let options = JWT.iter().fold(BrokerOptions::embedded(), |options, (key, value)| options.set(key, value));
+    let broker = Broker::start_ready(options.set("admin.token", super::TOKEN)).await;
+    let ticket = ticket(&broker, &token("ann", &["acme"], 60, &json!({})), "acme").await;
+    let explained = explain(&broker, &json!({ "ticket": ticket })).await;
+    assert!(verdict(&explained).starts_with("The ticket opens one stream until 20"), "{explained}");
+    let address = broker.embedded().to_string();
+    let settings = [&JWT[..], &[("embedded.listen", address.as_str())]].concat();
+    let arguments = ["explain", "acme", "--ticket-file", "-"];
+    let text = run_tidings_with_input(&arguments, &settings, &ticket).await.success();
+    assert!(text.lines().last().unwrap().starts_with("The ticket was not checked: "), "{text}");
+}
+
+/// The app decides by headers that are not known here.
+#[tokio::test]
+async fn decision_of_the_app_is_named_as_unknown() {
+    let server = RedisServer::start().await;
+    let app = App::start().await;
+    let url = app.url();
+    let settings = [("auth.mode", "forward"), ("auth.forward.url", url.as_str())];
+    let [one] = fleet(&server, &settings).await;
+    let request = json!({ "workspace": "acme", "user": "ann" });
+    let explained = explain(&one, &request).await;
+    let unknown = "The app may reject it: it decides by the headers of a request";
+    assert!(verdict(&explained).contains(unknown), "{explained}");
+    assert!(!verdict(&explained).contains("nothing here rejects one:"), "{explained}");
+    assert!(explained["note"].as_str().unwrap().contains("auth.mode forward"), "{explained}");
+    let token = token("ann", &["acme"], -60, &json!({}));
+    let explained = explain(&one, &json!({ "workspace": "acme", "token": token })).await;
+    assert!(explained["token"].is_null() && verdict(&explained).contains(unknown), "{explained}");
+    let redis = server.url();
+    let both = [&settings[..], &[("redis.url", redis.as_str())]].concat();
+    let text = run_tidings(&["explain", "acme", "--user", "ann"], &both).await.success();
+    assert!(text.contains(unknown) && text.contains("note       The app decides"), "{text}");
 }
 
 #[tokio::test]

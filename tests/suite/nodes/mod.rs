@@ -3,6 +3,8 @@
 mod explaining;
 mod hostile;
 mod listing;
+mod replies;
+mod sentinels;
 mod tracing;
 
 use serde_json::Value;

@@ -5,6 +5,7 @@ import { facts, h, problem, prose, table } from "./dom.js";
 import { bytes, count, duration, time } from "./format.js";
 
 const TOKEN = /^[\w-]+\.[\w-]+\.[\w-]*$/;
+const TICKET = /^[0-9a-f]{64}$/;
 const POSITION = /^\d+-\d+(\.[a-z0-9]{12})?(~[a-z0-9]{8}\.\d+)?$/;
 
 /** The kind of a pasted text. */
@@ -12,12 +13,14 @@ export function kindOf(text) {
   if (text === "") return "nothing";
   if (POSITION.test(text)) return "event";
   if (TOKEN.test(text)) return "token";
+  if (TICKET.test(text)) return "ticket";
   return "position";
 }
 
 const KINDS = {
   nothing: "Nothing pasted: the streams of the user are explained.",
   token: "This is a token. It is checked on this node and sent to no other.",
+  ticket: "This is a ticket. It is read on the bus and stays valid, and is sent to no other node.",
   event: "This is an event id: its trace, and what a client gets that continues after it.",
   position: "This is no event id of a node: what a client gets that sends it as its Last-Event-ID.",
 };
@@ -130,6 +133,17 @@ function tokenPart(token) {
   return box;
 }
 
+function ticketPart(ticket) {
+  const { list, set } = facts(["Ticket", "Workspace", "User", "Valid until", "Stream until"]);
+  const at = (milliseconds, none) => (milliseconds === null ? none : time(milliseconds));
+  set("Ticket", ticket.fault ?? "opens one stream");
+  set("Workspace", ticket.workspace ?? "–");
+  set("User", ticket.user ?? "–");
+  set("Valid until", at(ticket.untilMs, "–"));
+  set("Stream until", ticket.workspace === null ? "–" : at(ticket.streamUntilMs, "no end"));
+  return list;
+}
+
 function clientSection(explained) {
   const { box, body } = table("The client on each node", [
     ["Node"],
@@ -169,6 +183,7 @@ function clientSection(explained) {
     explained.note ? h("p", {}, explained.note) : null,
     gaps(explained),
     explained.token ? tokenPart(explained.token) : null,
+    explained.ticket ? ticketPart(explained.ticket) : null,
     box,
     streams.length > 0 ? streamTable("Open streams, the slowest first", streams) : null,
     refusals.length > 0 ? h("h3", {}, "Rejected requests") : null,
@@ -209,6 +224,7 @@ export function showExplain(content, { one, refused }) {
     const works = {
       event: () => [trace(value, signal), ...(hasWorkspace ? [client({ lastEventId: value })] : [])],
       token: () => [client({ token: value })],
+      ticket: () => [client({ ticket: value })],
       position: () => [client({ lastEventId: value })],
       nothing: () => [client({})],
     };
@@ -225,10 +241,10 @@ export function showExplain(content, { one, refused }) {
     h(
       "form",
       { class: "panel stack", onsubmit: ask },
-      h("label", {}, "Token, Last-Event-ID or event id", pasted),
+      h("label", {}, "Token, ticket, Last-Event-ID or event id", pasted),
       kind,
-      h("label", {}, "Workspace (an event id in memory finds it)", workspace),
-      h("label", {}, "User (a token names its own)", user),
+      h("label", {}, "Workspace (a ticket or an event id in memory finds it)", workspace),
+      h("label", {}, "User (a token or ticket names its own)", user),
       h("div", {}, button),
     ),
     results,
