@@ -10,7 +10,7 @@ use tidings_delivery::{Drain, WallClock};
 use tidings_embedded::{ChannelNames, EmbeddedBus};
 use tidings_event::{DesiredSubscriptions, NodeId};
 use tidings_hub::rate::Rates;
-use tidings_hub::{HubSettings, LiveEvents};
+use tidings_hub::{HubSettings, LiveEvents, Start, SubscriptionFilter};
 use tidings_limits::StreamLimits;
 use tidings_metrics::AuthenticationTimes;
 
@@ -83,6 +83,10 @@ async fn node() -> (QuestionResponder, Vec<Shard>) {
 async fn writer_that_does_not_respond_leaves_the_question_without_a_reply() {
     let (responder, _shards) = node().await;
     let workspace = WorkspaceId::parse("acme").unwrap();
+    let _held = responder.parts.hub.join(&workspace, Start::Head, SubscriptionFilter::default()).unwrap();
+    let event = "0-0".parse().unwrap();
+    let trace = QuestionSubject::Trace { workspace: workspace.clone(), event };
+    assert_eq!(responder.reply(&trace).await, None);
     let explain = QuestionSubject::Explain { workspace, user: None, token: None, after: None };
     let began = Instant::now();
     assert_eq!(responder.reply(&explain).await, None);

@@ -264,6 +264,14 @@ async fn limit_and_rejected_request_are_explained() {
     let options = Connect::default().header("authorization", &bearer(&token));
     let mut client = one.connect_with("other", options.clone()).await;
     assert_eq!(client.status(), 403);
+    let refusals = async |workspace: &str, user: &str| {
+        let explained = document(&server, &["explain", workspace, "--user", user]).await;
+        let rows = explained["nodes"][0]["refusals"].as_array().unwrap().clone();
+        rows.iter().filter(|row| row["status"] == 403).count()
+    };
+    assert_eq!(refusals("other", "ann").await, 1);
+    assert_eq!(refusals("other", "ben").await, 0, "it is of another user");
+    assert_eq!(refusals("acme", "ann").await, 0, "it is of another workspace");
     client = one.connect_with("acme", options).await;
     client.connected().await;
     let explained = document(&server, &["explain", "acme", "--user", "ann"]).await;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use super::{ask, document, fleet, id, of_node, run};
+use super::{ask, document, fleet, freeze, id, of_node, run};
 use crate::support::commands::run_tidings;
 use crate::support::{Broker, BrokerOptions, DEADLINE, RedisServer, eventually};
 
@@ -40,15 +40,7 @@ async fn stopped_node_is_named_within_a_second() {
     let server = RedisServer::start().await;
     let [one, other, stopped] = fleet(&server, &[]).await;
     let (silent, others) = (id(&stopped).await, [id(&one).await, id(&other).await]);
-    stopped.signal(Signal::SIGSTOP);
-    eventually("all threads have stopped", DEADLINE, async || {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", stopped.pid())).unwrap();
-        tasks.flatten().all(|task| {
-            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
-            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
-        })
-    })
-    .await;
+    freeze(&stopped).await;
     let began = Instant::now();
     let response = ask(&one, "GET", "/api/console/nodes", "").await;
     let time = began.elapsed();
@@ -77,6 +69,9 @@ async fn killed_node_leaves_the_list_when_its_announcement_expires() {
         ask(&one, "GET", "/api/console/nodes", "").await.json()["nodes"].as_array().unwrap().len() == 1
     })
     .await;
+    // By now the first announcement of the other node has expired too.
+    let list = document(&server, &["nodes"]).await;
+    assert_eq!(list["nodes"].as_array().unwrap().len(), 1, "it has announced itself again: {list}");
 }
 
 /// Without a Redis, a node replies about itself, and the command reaches it over its embedded bus.

@@ -7,6 +7,7 @@ mod replies;
 mod sentinels;
 mod tracing;
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::support::commands::{Finished, run_tidings};
@@ -51,6 +52,19 @@ async fn ask(broker: &Broker, method: &str, path: &str, body: &str) -> Response 
     let authorization = format!("Bearer {TOKEN}");
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     http::request(broker.admin(), method, path, &headers, body.to_owned()).await
+}
+
+/// Stops a node, and waits until all of its threads have stopped.
+async fn freeze(broker: &Broker) {
+    broker.signal(Signal::SIGSTOP);
+    eventually("all threads have stopped", DEADLINE, async || {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", broker.pid())).unwrap();
+        tasks.flatten().all(|task| {
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|state| state.starts_with('T'))
+        })
+    })
+    .await;
 }
 
 /// The id of a node.

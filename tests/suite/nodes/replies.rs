@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use super::{ask, fleet, id};
+use super::{ask, fleet, freeze, id};
 use crate::support::commands::run_tidings_with_input;
 use crate::support::token::{JWT, bearer, token};
 use crate::support::{Connect, DEADLINE, RedisServer, eventually, http};
@@ -80,9 +80,9 @@ async fn secrets_are_in_no_question() {
     eventually("all questions are heard", DEADLINE, async || questions() == requests.len() + 3).await;
     let heard = heard.lock().concat();
     assert!(heard.contains("ann") && heard.contains(r#""after":"?""#), "{heard}");
-    for secret in [&valid, &expired, &ticket] {
-        let last = secret.rsplit('.').next().unwrap();
-        assert!(!heard.contains(&last[..20]), "{heard}");
+    // All tokens begin alike, and a question has the beginning of a long text at most.
+    for secret in [&valid[..20], &ticket[..20], "eyJ"] {
+        assert!(!heard.contains(secret), "{heard}");
     }
 }
 
@@ -179,7 +179,7 @@ async fn replies_of_another_form_are_counted_and_not_shown() {
     let server = RedisServer::start().await;
     // A node that does not reply keeps the question open for a second.
     let [one, stopped] = fleet(&server, &[]).await;
-    stopped.signal(Signal::SIGSTOP);
+    freeze(&stopped).await;
     let client = redis::Client::open(server.url()).unwrap();
     let mut channel = client.get_async_pubsub().await.unwrap();
     channel.subscribe("tidings:control").await.unwrap();

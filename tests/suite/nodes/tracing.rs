@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{ask, document, fleet, id, of_node, run};
+use super::{ask, document, fleet, freeze, id, of_node, run};
 use crate::support::commands::run_tidings;
 use crate::support::test_cluster::publish_live;
 use crate::support::token::{JWT, bearer, token};
@@ -143,10 +143,13 @@ async fn stopped_node_is_named_in_the_trace() {
     let event = one.publish("acme", "x").await;
     client.application_event().await;
     let silent = id(&stopped).await;
-    stopped.signal(Signal::SIGSTOP);
+    freeze(&stopped).await;
     let path = format!("/api/console/trace?workspace=acme&event={event}");
     let traced = ask(&one, "GET", &path, "").await.json();
+    let command = run(&server, &["trace", &event, "--workspace", "acme"]).await;
     stopped.signal(Signal::SIGCONT);
+    assert_eq!(command.code, Some(1), "{command:?}");
+    assert!(command.stdout.contains(&silent), "{command:?}");
     assert_eq!(traced["silent"], json!([silent]), "{traced}");
     assert_eq!(traced["total"]["written"], 1);
     assert!(traced["summary"].as_str().unwrap().contains(&silent), "{traced}");
