@@ -169,9 +169,12 @@ pub async fn explain(
         }
         verdict
     });
-    let note = note(rules, request.token.is_some(), named.as_ref(), &identity);
-    let unchecked = unchecked(rules, token.as_ref(), ticket.as_ref());
-    let user = identity.user.or(named);
+    let is_proven = token.as_ref().is_some_and(|token| token.permitted)
+        || ticket.as_ref().is_some_and(|ticket| ticket.permitted == Some(true));
+    let note = note(rules, request.token.is_some(), named.as_ref(), &identity, is_proven);
+    let unchecked = unchecked(rules, is_proven);
+    // A token or ticket without a user opens a stream without one.
+    let user = identity.user.or(named.filter(|_| !is_proven));
     let after = request.last_event_id.clone().filter(|id| !id.is_empty());
     // A text that is no position may be a secret, such as a ticket. Nodes treat all of them alike.
     let asked = after.as_ref().map(|text| match text.parse::<Position>() {
@@ -223,20 +226,17 @@ fn workspace(named: &str, ticket: Option<&ReadTicket>) -> Result<WorkspaceId, Ex
     }
 }
 
+/// Why a client without a valid token or ticket may be rejected all the same.
+pub(super) const TOKEN_UNCHECKED: &str = "Its token may be refused: none was given that could be checked.";
+
 /// Says which check of the client cannot be made here.
-fn unchecked(
-    rules: &ExplainRules,
-    token: Option<&TokenVerdict>,
-    ticket: Option<&TicketVerdict>,
-) -> Option<&'static str> {
-    let is_proven = token.is_some_and(|token| token.permitted)
-        || ticket.is_some_and(|ticket| ticket.permitted == Some(true));
+fn unchecked(rules: &ExplainRules, is_proven: bool) -> Option<&'static str> {
     match (rules.authenticated && !is_proven, rules.forward) {
         (false, _) => None,
         (true, true) => {
             Some("The app may reject it: it decides by the headers of a request, which are not known here.")
         }
-        (true, false) => Some("Its token may be refused: none was given that could be checked."),
+        (true, false) => Some(TOKEN_UNCHECKED),
     }
 }
 
@@ -246,13 +246,10 @@ fn note(
     has_token: bool,
     named: Option<&UserId>,
     identity: &Identity,
+    is_proven: bool,
 ) -> Option<String> {
-    if let (Some(named), Some(user)) = (named, &identity.user)
-        && named != user
-    {
-        return Some(
-            "The token or ticket is of another user than the named one: its own user counts.".to_owned(),
-        );
+    if named.is_some() && (identity.user.is_some() || is_proven) && named != identity.user.as_ref() {
+        return Some("The named user does not count: that of the token or ticket does.".to_owned());
     }
     match (rules.tokens, rules.forward) {
         (false, true) => {

@@ -2,7 +2,7 @@
 //! without events, in the order in which a node would find it.
 
 use super::counted::counted;
-use super::explain::{ClientExplanation, ExplainedNode};
+use super::explain::{ClientExplanation, ExplainedNode, TOKEN_UNCHECKED};
 use super::reply::{NodeExplanation, ResumptionSource, StreamNumbers, StreamRow};
 use super::ticket::TicketVerdict;
 
@@ -14,8 +14,10 @@ pub(super) fn of(explanation: &ClientExplanation) -> String {
     let mut text = String::new();
     if let Some(ticket) = &explanation.ticket {
         text = of_ticket(ticket);
-        // Nothing is known about the client but a ticket that says nothing.
-        if explanation.user.is_none() && ticket.permitted != Some(true) {
+        // Nothing is known about the client but a ticket that says nothing. Without authentication,
+        // or if the app decides, the client may be served all the same.
+        let is_only_way = explanation.token.is_none() && explanation.unchecked == Some(TOKEN_UNCHECKED);
+        if explanation.user.is_none() && ticket.permitted != Some(true) && is_only_way {
             return text + &silent(explanation);
         }
         text.push(' ');
@@ -80,8 +82,11 @@ fn client(explanation: &ClientExplanation) -> String {
     }
 }
 
-/// A refused token is the cause, unless the app decides after it.
+/// A refused token is the cause, unless a ticket counts before it or the app decides after it.
 fn refused_token(explanation: &ClientExplanation) -> Option<String> {
+    if explanation.ticket.as_ref().is_some_and(|ticket| ticket.permitted == Some(true)) {
+        return None;
+    }
     let token = explanation.token.as_ref().filter(|token| !token.permitted && !token.app_decides)?;
     let check = token.refused_by.as_deref().unwrap_or("token");
     let refusal = token.refusal.as_deref().unwrap_or_default();

@@ -10,6 +10,7 @@ use http::{Method, StatusCode};
 use super::Console;
 use super::digest::SecretDigest;
 use super::sessions::SESSION_LIFETIME;
+use super::sign_in_limit::SignInLimit;
 use crate::http::Problem;
 use crate::http::request::request_context::RequestContext;
 use tidings_metrics::SignInOutcome;
@@ -70,12 +71,17 @@ impl Console {
     ///
     /// Returns 401 or 429.
     pub(super) fn check_token(&self, token: &SecretDigest, request: &RequestContext) -> Result<(), Problem> {
-        self.check_limit(request)?;
-        if self.parts.token.is(token) { Ok(()) } else { Err(self.count_failure(request)) }
+        self.check_limit(&self.sign_in_limit, request)?;
+        if self.parts.token.is(token) {
+            Ok(())
+        } else {
+            Err(self.count_failure(&self.sign_in_limit, request))
+        }
     }
 
     /// Uses up the link of a request. A right link is accepted in any case, so that no other
-    /// program on its machine keeps the operator out. A wrong one counts as a wrong token does.
+    /// program on its machine keeps the operator out. Wrong ones have a limit of their own. Any page
+    /// can lead a browser here, and must not keep its user from signing in by the token.
     ///
     /// # Errors
     ///
@@ -86,18 +92,13 @@ impl Console {
         if link.is_some_and(|link| self.sessions.redeem(&link, Instant::now())) {
             return Ok(());
         }
-        // Any page can lead a browser here, and would keep its user from signing in.
-        if is_from_elsewhere(&request.headers) {
-            self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
-            return Err(self.unauthenticated());
-        }
-        self.check_limit(request)?;
-        Err(self.count_failure(request))
+        self.check_limit(&self.link_limit, request)?;
+        Err(self.count_failure(&self.link_limit, request))
     }
 
     /// Rejects a client that has failed too often.
-    fn check_limit(&self, request: &RequestContext) -> Result<(), Problem> {
-        let Some(wait) = self.sign_in_limit.wait(request.peer.client.address, Instant::now()) else {
+    fn check_limit(&self, limit: &SignInLimit, request: &RequestContext) -> Result<(), Problem> {
+        let Some(wait) = limit.wait(request.peer.client.address, Instant::now()) else {
             return Ok(());
         };
         self.parts.node.metrics().count_sign_in(SignInOutcome::Limited);
@@ -106,8 +107,8 @@ impl Console {
     }
 
     /// Counts a wrong token or link; returns the response.
-    fn count_failure(&self, request: &RequestContext) -> Problem {
-        self.sign_in_limit.add(request.peer.client.address, Instant::now());
+    fn count_failure(&self, limit: &SignInLimit, request: &RequestContext) -> Problem {
+        limit.add(request.peer.client.address, Instant::now());
         self.parts.node.metrics().count_sign_in(SignInOutcome::Rejected);
         self.unauthenticated()
     }
@@ -171,11 +172,15 @@ impl Console {
 /// Returns 403; 415 for a change whose body is not declared as JSON.
 pub(super) fn check_sender(method: &Method, request: &RequestContext) -> Result<(), Problem> {
     let (headers, client) = (&request.headers, &request.peer.client);
+    let is_from_elsewhere = headers
+        .get_all(SEC_FETCH_SITE)
+        .iter()
+        .any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"));
     let is_other_origin = headers
         .get_all(ORIGIN)
         .iter()
         .any(|origin| !client.host.as_deref().is_some_and(|host| is_origin_of(origin, host)));
-    if is_from_elsewhere(headers) || is_other_origin {
+    if is_from_elsewhere || is_other_origin {
         return Err(Problem::new(
             StatusCode::FORBIDDEN,
             "origin-not-allowed",
@@ -194,12 +199,6 @@ pub(super) fn check_sender(method: &Method, request: &RequestContext) -> Result<
         ));
     }
     Ok(())
-}
-
-/// Whether a browser says that a page of another origin caused the request.
-fn is_from_elsewhere(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all(SEC_FETCH_SITE).iter();
-    sites.any(|site| !matches!(site.as_bytes(), b"same-origin" | b"none"))
 }
 
 /// The token of `Authorization: Bearer` (RFC 6750 section 2.1).

@@ -6,7 +6,7 @@
 //! | [`assets`] | the files of the page |
 //! | [`gate`] | the hosts, senders and credentials that the console accepts |
 //! | [`sessions`], [`token`], [`digest`] | sessions, the link for the first one, the token |
-//! | [`sign_in_limit`] | the limit on wrong tokens |
+//! | [`sign_in_limit`] | the limit on wrong tokens and links |
 //! | [`history`], [`figures`], [`feed`] | samples, the figures of now, and their stream |
 //! | [`reasons`] | counts by reason |
 //! | [`conditions`] | the warnings about the node as it is |
@@ -159,6 +159,7 @@ pub struct Console {
     parts: ConsoleParts,
     sessions: ConsoleSessions,
     sign_in_limit: SignInLimit,
+    link_limit: SignInLimit,
     history: SampleHistory,
     reasons: ReasonHistory,
     rights: Mutex<Vec<Finding>>,
@@ -180,6 +181,7 @@ impl Console {
             parts,
             sessions: ConsoleSessions::default(),
             sign_in_limit: SignInLimit::default(),
+            link_limit: SignInLimit::default(),
             history: SampleHistory::default(),
             reasons: ReasonHistory::default(),
             rights: Mutex::default(),

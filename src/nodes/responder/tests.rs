@@ -41,6 +41,7 @@ async fn node() -> (QuestionResponder, Vec<Shard>) {
         workspaces: 10,
         live: LiveEvents::Auto,
         retention: LONG,
+        traces_in_streams: false,
     };
     let streams = Arc::new(StreamSettings {
         heartbeat: LONG,

@@ -157,8 +157,17 @@ fn ticket(permitted: Option<bool>, fault: Option<&str>) -> TicketVerdict {
 #[test]
 fn refused_ticket_says_nothing_about_its_user() {
     let used = ticket(Some(false), Some("it is used"));
-    let unknown = ClientExplanation { user: None, ticket: Some(used.clone()), ..explained(vec![serving(0)]) };
-    assert_eq!(of(&unknown), "The ticket opens no stream: it is used.");
+    let unchecked = Some(TOKEN_UNCHECKED);
+    let only = ClientExplanation {
+        user: None,
+        ticket: Some(used.clone()),
+        unchecked,
+        ..explained(vec![serving(0)])
+    };
+    assert_eq!(of(&only), "The ticket opens no stream: it is used.");
+    let without_authentication = ClientExplanation { unchecked: None, ..only };
+    let text = of(&without_authentication);
+    assert!(text.contains("it is used. A client of acme is served"), "{text}");
     let named = ClientExplanation { ticket: Some(used), ..explained(vec![serving(0)]) };
     let text = of(&named);
     assert!(
@@ -166,7 +175,7 @@ fn refused_ticket_says_nothing_about_its_user() {
         "{text}"
     );
     let unread = ticket(None, Some("no link"));
-    let unread = ClientExplanation { user: None, ticket: Some(unread), ..explained(vec![]) };
+    let unread = ClientExplanation { user: None, ticket: Some(unread), unchecked, ..explained(vec![]) };
     assert_eq!(of(&unread), "The ticket was not checked: no link.");
 }
 
@@ -180,6 +189,18 @@ fn valid_ticket_goes_on_to_bans_and_limits() {
         "The ticket opens one stream until 1970-01-01T00:00:01Z. The client gets nothing, because a ban rejects \
          it until 1970-01-01T00:00:02Z."
     );
+}
+
+/// A node looks at the ticket first.
+#[test]
+fn refused_token_beside_a_valid_ticket_is_no_cause() {
+    let refused = TokenVerdict { refused_by: Some("expiry".to_owned()), ..TokenVerdict::default() };
+    let both = ClientExplanation {
+        token: Some(refused),
+        ticket: Some(ticket(Some(true), None)),
+        ..explained(vec![serving(0)])
+    };
+    assert!(of(&both).contains("is served by 1 open stream"), "{}", of(&both));
 }
 
 #[test]
