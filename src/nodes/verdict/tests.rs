@@ -212,3 +212,32 @@ fn check_that_was_not_made_is_named() {
         "{text}"
     );
 }
+
+#[test]
+fn nodes_that_are_not_ready_are_the_cause() {
+    let unready = || NodeExplanation {
+        not_ready_because: vec!["the bus has no link".to_owned()],
+        ..NodeExplanation::default()
+    };
+    let text = of(&explained(vec![unready(), unready()]));
+    assert!(text.contains("no node that replied is ready: the bus has no link."), "{text}");
+    let text = of(&explained(vec![unready(), NodeExplanation::default()]));
+    assert!(!text.contains("ready"), "one of them would serve it: {text}");
+}
+
+#[test]
+fn newest_rejected_request_is_named() {
+    let refusal = |at_ms, status| RefusalRow {
+        at_ms,
+        request: "stream".to_owned(),
+        reason: "forbidden".to_owned(),
+        check: None,
+        status,
+        user: None,
+        client: "::1".to_owned(),
+    };
+    let with = |refusals| NodeExplanation { refusals, ..NodeExplanation::default() };
+    let nodes = vec![with(vec![refusal(2_000, 401), refusal(1_000, 400)]), with(vec![refusal(3_000, 403)])];
+    let text = of(&explained(nodes));
+    assert!(text.contains("rejected at 1970-01-01T00:00:03Z with 403 (forbidden)"), "{text}");
+}
