@@ -66,7 +66,6 @@ impl<'a> Placement<'a> {
     /// future is dropped.
     pub(super) async fn run(&mut self) {
         let mut latest = self.shared.refresher.subscribe();
-        latest.mark_changed();
         let shared = Arc::clone(&self.shared);
         loop {
             tokio::select! {
@@ -145,7 +144,7 @@ impl<'a> Placement<'a> {
 
     /// Handles workspaces that sessions have given back. The next topology decides where they go: a
     /// session gives a workspace back because its slot belongs to another server.
-    fn on_returned(&mut self, returned: HashMap<WorkspaceId, ServerId>) {
+    fn on_returned(&mut self, returned: HashSet<(WorkspaceId, ServerId)>) {
         for (workspace, from) in returned {
             let Some(place) = self.places.get_mut(&workspace) else { continue };
             if place.at.as_ref().is_none_or(|(at, _)| *at != from) {

@@ -65,7 +65,7 @@ pub(super) struct Latest {
 }
 
 impl Latest {
-    fn none() -> Self {
+    pub(super) fn none() -> Self {
         Self { topology: None, at: Instant::now(), incomplete_since: None }
     }
 
@@ -108,6 +108,12 @@ impl Refresher {
     /// Requests a round soon. Requests coalesce.
     pub(super) fn request(&self) {
         self.0.requested.notify_one();
+    }
+
+    /// Test: takes a request for a round; returns whether there was one.
+    #[cfg(test)]
+    pub(super) fn is_requested(&self) -> bool {
+        self.0.requested.notified().now_or_never().is_some()
     }
 
     /// Returns the latest topology, if one is known.

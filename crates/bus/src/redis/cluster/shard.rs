@@ -1,6 +1,6 @@
 //! What the placement, the session of a primary and the state of the bus share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -75,17 +75,30 @@ pub(super) struct ShardChanges {
     changed: Notify,
 }
 
-/// Workspaces that a session has given back: it makes no more calls for them.
+/// Workspaces that sessions have given back, each with its session: it makes no more calls for them.
 #[derive(Default)]
 pub(super) struct Returned {
-    workspaces: Mutex<HashMap<WorkspaceId, ServerId>>,
+    workspaces: Mutex<HashSet<(WorkspaceId, ServerId)>>,
     changed: Notify,
 }
 
 impl ClusterShard {
     pub(super) fn new(id: ServerId, server: Arc<ClusterServer>) -> Self {
-        let status = ShardStatus {
-            link: ShardLinkState::Down("not connected yet".to_owned()),
+        let status = ShardStatus::down("not connected yet".to_owned());
+        Self {
+            id,
+            server: watch::Sender::new(server),
+            changes: ShardChanges::default(),
+            status: Mutex::new(status),
+        }
+    }
+}
+
+impl ShardStatus {
+    /// The state without a link. Nothing is known of the server.
+    pub(super) fn down(error: String) -> Self {
+        Self {
+            link: ShardLinkState::Down(error),
             wanted: 0,
             confirmed: 0,
             refused: None,
@@ -96,12 +109,6 @@ impl ClusterShard {
             server_name: None,
             clock_difference: None,
             function: None,
-        };
-        Self {
-            id,
-            server: watch::Sender::new(server),
-            changes: ShardChanges::default(),
-            status: Mutex::new(status),
         }
     }
 }
@@ -128,12 +135,12 @@ impl ShardChanges {
 impl Returned {
     /// Gives a workspace back.
     pub(super) fn push(&self, workspace: WorkspaceId, from: &ServerId) {
-        self.workspaces.lock().insert(workspace, from.clone());
+        self.workspaces.lock().insert((workspace, from.clone()));
         self.changed.notify_one();
     }
 
     /// Waits for workspaces and returns them. Cancellation safe, for one waiter.
-    pub(super) async fn take(&self) -> HashMap<WorkspaceId, ServerId> {
+    pub(super) async fn take(&self) -> HashSet<(WorkspaceId, ServerId)> {
         loop {
             let workspaces = std::mem::take(&mut *self.workspaces.lock());
             if !workspaces.is_empty() {

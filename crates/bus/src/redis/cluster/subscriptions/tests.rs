@@ -49,7 +49,7 @@ impl Fixture {
     /// Returns the workspaces that were given back.
     fn returned(&self) -> Vec<String> {
         let returned = self.subscriptions.shared.returned.take().now_or_never().unwrap_or_default();
-        returned.into_keys().map(|workspace| workspace.to_string()).collect()
+        returned.into_iter().map(|(workspace, _)| workspace.to_string()).collect()
     }
 }
 
