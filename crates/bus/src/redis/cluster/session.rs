@@ -18,7 +18,7 @@ use super::super::script::PublishScript;
 use super::super::session::Lost;
 use super::link::{LinkEvent, ShardLink};
 use super::servers::ClusterServer;
-use super::shard::{ClusterShard, ClusterShared, ShardLinkState};
+use super::shard::{ClusterShard, ClusterShared, ShardLinkState, ShardStatus};
 use super::slot::slot_of;
 use super::subscriptions::{Learned, ShardSubscriptions};
 use super::topology::Topology;
@@ -51,18 +51,13 @@ pub(super) async fn run(shared: Arc<ClusterShared>, shard: Arc<ClusterShard>, st
             _ = address.changed() => "the server has another address".to_owned(),
             () = stop.cancelled() => break,
         };
-        subscriptions.end();
-        subscriptions.record();
         // The slots may belong to another server now.
         shared.refresher.request();
-        let was_open = {
-            let mut status = shard.status.lock();
-            status.received_at = None;
-            status.clock_difference = None;
-            let before = std::mem::replace(&mut status.link, ShardLinkState::Down(error.clone()));
-            !matches!(before, ShardLinkState::Down(_))
-        };
-        if was_open {
+        // What was learned over this link says nothing about the next one.
+        let before = std::mem::replace(&mut *shard.status.lock(), ShardStatus::down(error.clone()));
+        subscriptions.end();
+        subscriptions.record();
+        if !matches!(before.link, ShardLinkState::Down(_)) {
             shared.metrics.cluster_links_lost.inc();
         }
         let pause = backoff.pause();
