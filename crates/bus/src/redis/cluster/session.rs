@@ -183,7 +183,6 @@ async fn serve(
                         ShardProbes::on_check(shard);
                     }
                     Ok(Learned::Probe(number)) => probes.on_received(number, shard),
-                    Ok(Learned::ProbeMoved) => topology.mark_changed(),
                     Err(lost) => return lost,
                 }
             }
@@ -191,7 +190,6 @@ async fn serve(
             _ = check.tick() => subscriptions.check(),
             _ = look.tick() => look_at_logs(shared, subscriptions),
             _ = topology.changed() => {
-                topology.mark_unchanged();
                 if ShardProbes::want_channel(subscriptions, shared, shard) {
                     choose_probe(shared, shard, subscriptions);
                 }
@@ -237,14 +235,14 @@ fn name_of_shard(
     names.find(|name| topology.is_settled(slot_of(name.as_bytes()), shard))
 }
 
-/// Checks with each ping that the link for commands responds, and compares the clocks. Never ends.
+/// Compares the clocks with each ping. The command gives up a link for commands that does not
+/// respond. Never ends.
 async fn check_commands(shared: &ClusterShared, shard: &ClusterShard, server: &ClusterServer) {
     let mut tick = interval(shared.config.ping_seconds.duration());
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
         let within = shared.config.ping_timeout_seconds.duration();
-        server.commands.check(within).await;
         let difference = clock::difference(&server.commands, within).await;
         shard.status.lock().clock_difference = difference;
     }
@@ -344,7 +342,6 @@ impl ShardProbes {
                         }
                     }
                 }
-                Err(error) if error.redirect_node().is_some() => shared.refresher.request(),
                 Err(error) if error.is_io_error() || is_temporary(&error) => {}
                 Err(error) => shard.status.lock().probe_refused = Some(describe(&error)),
             }

@@ -33,8 +33,6 @@ pub(super) struct ShardSubscriptions {
     workspaces: HashMap<WorkspaceId, ShardSubscription>,
     confirmed: usize,
     refused: usize,
-    /// The counts have changed since they were recorded.
-    is_unrecorded: bool,
     /// The channel of the node's probes, and whether it is confirmed.
     probe: Option<(String, bool)>,
     /// Commands that are not sent yet.
@@ -60,7 +58,7 @@ enum SubscriptionPhase {
 #[derive(Debug)]
 enum Command {
     Subscribe(HashSet<WorkspaceId>),
-    /// Its replies look like events, so they are ignored. [`Command::Check`] follows.
+    /// Its replies look like events, so they are ignored. A check follows, which ends it.
     Unsubscribe(Vec<WorkspaceId>),
     Probe(String),
     Control,
@@ -75,8 +73,6 @@ pub(super) enum Learned {
     Checked(Value),
     /// The probe with this number arrived.
     Probe(u64),
-    /// The node needs another channel for its probes.
-    ProbeMoved,
 }
 
 impl ShardSubscriptions {
@@ -87,7 +83,6 @@ impl ShardSubscriptions {
             workspaces: HashMap::new(),
             confirmed: 0,
             refused: 0,
-            is_unrecorded: true,
             probe: None,
             waiting: VecDeque::new(),
             under_way: VecDeque::new(),
@@ -108,7 +103,7 @@ impl ShardSubscriptions {
         self.waiting.clear();
         self.under_way.clear();
         self.probe = None;
-        (self.confirmed, self.refused, self.is_unrecorded) = (0, 0, true);
+        (self.confirmed, self.refused) = (0, 0);
         for (workspace, subscription) in &mut self.workspaces {
             if std::mem::replace(&mut subscription.phase, SubscriptionPhase::Wanted)
                 == SubscriptionPhase::Confirmed
@@ -129,7 +124,6 @@ impl ShardSubscriptions {
     /// Applies changes. `is_linked`: commands can be sent.
     pub(super) fn apply(&mut self, changes: HashMap<WorkspaceId, SubscriptionChange>, is_linked: bool) {
         let (mut wanted, mut released) = (Vec::new(), Vec::new());
-        self.is_unrecorded = true;
         for (workspace, change) in changes {
             match change {
                 SubscriptionChange::Want => {
@@ -139,13 +133,13 @@ impl ShardSubscriptions {
                         phase: SubscriptionPhase::Wanted,
                     };
                     let subscription = self.workspaces.entry(workspace.clone()).or_insert(new);
-                    match subscription.phase {
-                        SubscriptionPhase::Confirmed => self.shared.handler.confirmed(&workspace),
-                        SubscriptionPhase::Wanted | SubscriptionPhase::Refused => {
-                            self.refused -= usize::from(subscription.phase == SubscriptionPhase::Refused);
-                            subscription.phase = SubscriptionPhase::Wanted;
-                            wanted.push(workspace);
-                        }
+                    let phase = subscription.phase;
+                    if phase == SubscriptionPhase::Confirmed {
+                        self.shared.handler.confirmed(&workspace);
+                    } else {
+                        subscription.phase = SubscriptionPhase::Wanted;
+                        self.count(Some(phase), Some(SubscriptionPhase::Wanted));
+                        wanted.push(workspace);
                     }
                 }
                 SubscriptionChange::Release => {
@@ -158,7 +152,6 @@ impl ShardSubscriptions {
         if is_linked {
             if !released.is_empty() {
                 self.waiting.push_back(Command::Unsubscribe(released));
-                self.waiting.push_back(Command::Check);
             }
             self.subscribe(wanted);
         }
@@ -168,15 +161,24 @@ impl ShardSubscriptions {
     /// are no calls for it.
     fn give_back(&mut self, workspace: &WorkspaceId) -> bool {
         let phase = self.workspaces.remove(workspace).map(|subscription| subscription.phase);
-        self.is_unrecorded = true;
-        self.refused -= usize::from(phase == Some(SubscriptionPhase::Refused));
+        self.count(phase, None);
         let was_confirmed = phase == Some(SubscriptionPhase::Confirmed);
         if was_confirmed {
-            self.confirmed -= 1;
             self.shared.handler.lost(workspace);
         }
         self.shared.returned.push(workspace.clone(), &self.shard.id);
         was_confirmed
+    }
+
+    /// Counts a workspace in its new phase and no longer in the former one.
+    fn count(&mut self, from: Option<SubscriptionPhase>, to: Option<SubscriptionPhase>) {
+        let number = |phase, of| usize::from(phase == Some(of));
+        for (count, of) in [
+            (&mut self.confirmed, SubscriptionPhase::Confirmed),
+            (&mut self.refused, SubscriptionPhase::Refused),
+        ] {
+            *count = *count + number(to, of) - number(from, of);
+        }
     }
 
     /// Subscribes to workspaces, with one slot in each command.
@@ -196,7 +198,7 @@ impl ShardSubscriptions {
 
     /// Takes another channel for probes.
     pub(super) fn set_probe(&mut self, channel: String) {
-        self.waiting.push_front(Command::Probe(channel.clone()));
+        self.waiting.push_back(Command::Probe(channel.clone()));
         self.probe = Some((channel, false));
     }
 
@@ -210,10 +212,19 @@ impl ShardSubscriptions {
         self.probe.as_ref().filter(|(_, is_confirmed)| *is_confirmed).map(|(channel, _)| channel.as_str())
     }
 
-    /// Asks the server for its role, unless such a command waits.
+    /// Asks the server for its role. Subscribes again to the channels that the server rejected,
+    /// because it does not report a new right.
     pub(super) fn check(&mut self) {
-        if !self.waiting.iter().any(|command| matches!(command, Command::Check)) {
-            self.waiting.push_back(Command::Check);
+        self.waiting.push_back(Command::Check);
+        let status = self.shard.status.lock();
+        if status.control_refused.is_some() && !self.is_open(|command| matches!(command, Command::Control)) {
+            self.waiting.push_back(Command::Control);
+        }
+        if status.subscription_refused.is_some()
+            && !self.is_open(|command| matches!(command, Command::Probe(_)))
+            && let Some((channel, _)) = &self.probe
+        {
+            self.waiting.push_back(Command::Probe(channel.clone()));
         }
     }
 
@@ -239,8 +250,7 @@ impl ShardSubscriptions {
                         cmd.arg(names.workspace(workspace));
                         commands.push(cmd);
                     }
-                    self.under_way.push_back((command, now));
-                    continue;
+                    cmd = hello();
                 }
                 Command::Probe(channel) => {
                     cmd = redis::cmd("SSUBSCRIBE");
@@ -252,10 +262,7 @@ impl ShardSubscriptions {
                     cmd.arg(names.control());
                     channels += 1;
                 }
-                Command::Check => {
-                    cmd = redis::cmd("HELLO");
-                    cmd.arg(3);
-                }
+                Command::Check => cmd = hello(),
             }
             commands.push(cmd);
             self.under_way.push_back((command, now));
@@ -270,11 +277,15 @@ impl ShardSubscriptions {
 
     /// Returns whether each workspace is confirmed or rejected.
     pub(super) fn is_complete(&self) -> bool {
-        let is_open = |command: &Command| {
+        let subscribes = |command: &Command| {
             matches!(command, Command::Subscribe(_) | Command::Probe(_) | Command::Control)
         };
-        !self.waiting.iter().chain(self.under_way.iter().map(|(command, _)| command)).any(is_open)
-            && self.probe.is_some()
+        self.probe.is_some() && !self.is_open(subscribes)
+    }
+
+    /// Returns whether a command like this has no reply yet.
+    fn is_open(&self, is_like: impl Fn(&Command) -> bool) -> bool {
+        self.waiting.iter().chain(self.under_way.iter().map(|(command, _)| command)).any(is_like)
     }
 
     /// Returns the confirmed workspaces of slots that are on the move.
@@ -292,13 +303,11 @@ impl ShardSubscriptions {
     }
 
     /// Records the numbers of workspaces in the status.
-    pub(super) fn record(&mut self) {
-        if std::mem::take(&mut self.is_unrecorded) {
-            let mut status = self.shard.status.lock();
-            (status.wanted, status.confirmed) = (self.workspaces.len(), self.confirmed);
-            let reason = status.refused.take().map(|(_, reason)| reason);
-            status.refused = reason.filter(|_| self.refused > 0).map(|reason| (self.refused, reason));
-        }
+    pub(super) fn record(&self) {
+        let mut status = self.shard.status.lock();
+        (status.wanted, status.confirmed) = (self.workspaces.len(), self.confirmed);
+        let reason = status.refused.take().map(|(_, reason)| reason);
+        status.refused = reason.filter(|_| self.refused > 0).map(|reason| (self.refused, reason));
     }
 
     /// Handles a push message.
@@ -325,13 +334,10 @@ impl ShardSubscriptions {
             (PushKind::SSubscribe | PushKind::Subscribe, owner, _) => {
                 self.on_confirmation(&owner, &channel)?
             }
-            (PushKind::SUnsubscribe, _, _) if is_probe => {
-                self.probe = None;
-                return Ok(Learned::ProbeMoved);
-            }
+            // The next topology decides which channel is the next one.
+            (PushKind::SUnsubscribe, _, _) if is_probe => self.probe = None,
             (PushKind::SUnsubscribe, Owner::Workspace(workspace), _) if self.is_confirmed(&workspace) => {
                 self.give_back(&workspace);
-                self.shared.refresher.request();
             }
             _ => {}
         }
@@ -355,19 +361,13 @@ impl ShardSubscriptions {
                 let is_done = missing.is_empty();
                 match self.workspaces.get_mut(workspace) {
                     Some(subscription) => {
-                        if std::mem::replace(&mut subscription.phase, SubscriptionPhase::Confirmed)
-                            != SubscriptionPhase::Confirmed
-                        {
-                            self.confirmed += 1;
-                        }
-                        self.is_unrecorded = true;
+                        let confirmed = SubscriptionPhase::Confirmed;
+                        let before = std::mem::replace(&mut subscription.phase, confirmed);
+                        self.count(Some(before), Some(confirmed));
                         self.shared.handler.confirmed(workspace);
                     }
                     // It was given back meanwhile.
-                    None => {
-                        self.waiting.push_back(Command::Unsubscribe(vec![workspace.clone()]));
-                        self.waiting.push_back(Command::Check);
-                    }
+                    None => self.waiting.push_back(Command::Unsubscribe(vec![workspace.clone()])),
                 }
                 is_done
             }
@@ -394,21 +394,14 @@ impl ShardSubscriptions {
     /// Handles a reply that is no push message.
     pub(super) fn on_reply(&mut self, reply: RedisResult<Value>) -> Result<Learned, Lost> {
         // The errors of SUNSUBSCRIBE come before the reply to the check behind it.
-        if let Some((Command::Unsubscribe(_), _)) = self.under_way.front() {
-            if reply.is_err() {
-                return Ok(Learned::Nothing);
-            }
-            self.under_way.pop_front();
+        if reply.is_err() && matches!(self.under_way.front(), Some((Command::Unsubscribe(_), _))) {
+            return Ok(Learned::Nothing);
         }
         let Some((command, _)) = self.under_way.pop_front() else {
             return Err(Lost("the server replies to no command".to_owned()));
         };
         match (command, reply) {
-            (Command::Check, Ok(reply)) => Ok(Learned::Checked(reply)),
-            // A running script delays the check only.
-            (Command::Check, Err(error)) if matches!(error.code(), Some("BUSY" | "MISCONF")) => {
-                Ok(Learned::Nothing)
-            }
+            (Command::Check | Command::Unsubscribe(_), Ok(reply)) => Ok(Learned::Checked(reply)),
             (Command::Subscribe(workspaces), Err(error)) => {
                 self.on_rejection(workspaces, &error);
                 Ok(Learned::Nothing)
@@ -418,10 +411,10 @@ impl ShardSubscriptions {
                 self.shard.status.lock().subscription_refused = Some(describe(&error));
                 Ok(Learned::Nothing)
             }
+            // The next topology decides which channel is the next one.
             (Command::Probe(_), Err(_)) => {
                 self.probe = None;
-                self.shared.refresher.request();
-                Ok(Learned::ProbeMoved)
+                Ok(Learned::Nothing)
             }
             (Command::Control, Err(error)) => {
                 let (channel, reason) = (self.shared.channels.control(), describe(&error));
@@ -450,8 +443,9 @@ impl ShardSubscriptions {
         for workspace in workspaces {
             let Some(subscription) = self.workspaces.get_mut(&workspace) else { continue };
             if is_forbidden {
-                subscription.phase = SubscriptionPhase::Refused;
-                (self.refused, self.is_unrecorded) = (self.refused + 1, true);
+                let refused = SubscriptionPhase::Refused;
+                let before = std::mem::replace(&mut subscription.phase, refused);
+                self.count(Some(before), Some(refused));
                 let reason = describe(error);
                 self.shared.handler.refused(&workspace, &reason);
                 self.shard.status.lock().refused = Some((1, reason));
@@ -459,7 +453,6 @@ impl ShardSubscriptions {
             } else {
                 // The slot belongs to another server, or the cluster is down.
                 self.give_back(&workspace);
-                self.shared.refresher.request();
             }
         }
     }
@@ -474,6 +467,12 @@ impl ShardSubscriptions {
             );
         }
     }
+}
+
+fn hello() -> Cmd {
+    let mut hello = redis::cmd("HELLO");
+    hello.arg(3);
+    hello
 }
 
 #[cfg(test)]

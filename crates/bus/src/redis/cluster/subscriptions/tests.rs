@@ -2,9 +2,13 @@ use std::sync::OnceLock;
 
 use futures_util::FutureExt as _;
 
-use super::super::scripted::{RecordedCalls, shared, text, topology, workspace};
+use super::super::scripted::{RecordedCalls, settings_with, shared, shared_with, text, topology, workspace};
 use super::super::view::ServerId;
 use super::*;
+
+mod checks;
+mod counts;
+mod orders;
 
 /// The subscriptions of a shard, without a server.
 struct Fixture {
@@ -14,8 +18,13 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
+        Self::with_prefix("workspace:")
+    }
+
+    fn with_prefix(prefix: &str) -> Self {
         let calls = Arc::new(RecordedCalls::default());
-        let subscriptions = subscriptions(shared(Arc::clone(&calls)));
+        let config = settings_with("127.0.0.1", 1, &[("channel_prefix", prefix)]);
+        let subscriptions = subscriptions(shared_with(config, Arc::clone(&calls)));
         Self { calls, subscriptions }
     }
 
@@ -32,6 +41,42 @@ impl Fixture {
             redis::from_redis_value(packed).unwrap()
         };
         commands.iter().map(|command| words(command).join(" ")).collect()
+    }
+
+    /// Sends all commands and replies to them; returns them.
+    fn answer(&mut self) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            let sent = self.send();
+            if sent.is_empty() {
+                return all;
+            }
+            self.reply_to(&sent);
+            all.extend(sent);
+        }
+    }
+
+    /// Replies to commands as a server does.
+    fn reply_to(&mut self, sent: &[String]) {
+        for command in sent {
+            let (name, channels) = command.split_once(' ').unwrap();
+            let kind = match name {
+                "SSUBSCRIBE" => PushKind::SSubscribe,
+                "SUBSCRIBE" => PushKind::Subscribe,
+                "SUNSUBSCRIBE" => PushKind::SUnsubscribe,
+                _ => {
+                    assert!(self.subscriptions.on_reply(Ok(Value::Okay)).is_ok(), "{command}");
+                    continue;
+                }
+            };
+            for channel in channels.split(' ') {
+                assert!(self.push(&kind, channel, Value::Int(1)).is_ok(), "{command}");
+            }
+        }
+    }
+
+    fn reject(&mut self, line: &str) {
+        assert!(self.subscriptions.on_reply(error(line)).is_ok(), "{line}");
     }
 
     fn push(&mut self, kind: &PushKind, channel: &str, more: Value) -> Result<Learned, Lost> {
@@ -172,6 +217,7 @@ async fn reply_out_of_order_ends_the_link() {
     fixture.apply("acme", SubscriptionChange::Want);
     fixture.send();
     assert!(fixture.push(&PushKind::SSubscribe, "workspace:other", Value::Int(1)).is_err());
+    assert!(fixture.push(&PushKind::Subscribe, "tidings:control", Value::Int(1)).is_err());
     assert!(fixture.calls.take().is_empty());
     assert!(Fixture::new().subscriptions.on_reply(Ok(Value::Okay)).is_err());
 }
