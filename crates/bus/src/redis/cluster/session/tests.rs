@@ -1,12 +1,17 @@
 use std::collections::HashMap;
 
-use super::super::scripted::{RecordedCalls, ScriptedReply, ScriptedServer, primary, settings, shared_with};
+use super::super::scripted::{
+    RecordedCalls, ScriptedReply, ScriptedServer, eventually, primary, settings, shared_with,
+};
 use super::super::topology::ServerPlace;
 use super::super::view::TopologyView;
 use super::*;
 
-/// Probes that never arrive are missing after this time.
-const SHORT: f64 = 0.01;
+mod links;
+mod losses;
+
+/// Probes that never arrive are missing after this time. A busy server replies within it.
+const SHORT: f64 = 0.3;
 /// Probes that arrive do so within this time, on a busy machine too.
 const LONG: f64 = 40.0;
 
@@ -14,7 +19,7 @@ const LONG: f64 = 40.0;
 struct Fixture {
     server: ScriptedServer,
     shared: Arc<ClusterShared>,
-    shard: ClusterShard,
+    shard: Arc<ClusterShard>,
     probes: ShardProbes,
 }
 
@@ -25,7 +30,7 @@ impl Fixture {
         let config = settings(server.port, patience);
         let shared = shared_with(config, Arc::<RecordedCalls>::default());
         let place = ServerPlace { hosts: vec!["127.0.0.1".to_owned()], port: server.port, is_failed: false };
-        let shard = ClusterShard::new(ServerId::from("one"), shared.servers.at(&place));
+        let shard = Arc::new(ClusterShard::new(ServerId::from("one"), shared.servers.at(&place)));
         let probes = ShardProbes::default();
         probes.set_channel(Some("probe"));
         Self { server, shared, shard, probes }
@@ -99,6 +104,108 @@ async fn refused_probes_keep_the_link() {
     }
     ShardProbes::on_check(&fixture.shard);
     assert!(fixture.probes.have_begun(&fixture.shard));
+}
+
+/// Probes of one server alone, whose script may use those of the link.
+async fn run_against(
+    script: impl FnMut(u64, &ShardProbes) -> ScriptedReply + Send + 'static,
+    patience: f64,
+    is_done: impl Fn(&Fixture) -> bool,
+) -> Result<Fixture, Lost> {
+    let mut script = script;
+    let mut fixture = Fixture::start(0, patience).await;
+    let (probes, shard) = (Arc::new(std::mem::take(&mut fixture.probes)), Arc::clone(&fixture.shard));
+    let of_script = Arc::clone(&probes);
+    fixture.server = ScriptedServer::start(move |command| {
+        let number = command.rsplit(' ').next().unwrap().parse().unwrap();
+        script(number, &of_script)
+    })
+    .await;
+    let place =
+        ServerPlace { hosts: vec!["127.0.0.1".to_owned()], port: fixture.server.port, is_failed: false };
+    let server = fixture.shared.servers.at(&place);
+    let done = eventually(|| is_done(&fixture));
+    tokio::select! {
+        lost = probes.run(&fixture.shared, &shard, &server) => return Err(lost),
+        () = done => {}
+    }
+    Ok(fixture)
+}
+
+fn receivers(count: u8) -> ScriptedReply {
+    ScriptedReply::Send(format!(":{count}\r\n"))
+}
+
+/// Probes that are missing one at a time are late, and the link delivers.
+#[tokio::test]
+async fn probe_that_arrives_forgives_a_missing_one() {
+    let script = |number, probes: &ShardProbes| {
+        if number % 2 == 0 {
+            probes.received.send_replace(number);
+        }
+        receivers(1)
+    };
+    assert!(run_against(script, SHORT, |fixture| fixture.sent() >= 7).await.is_ok());
+}
+
+/// The server of the former channel no longer has a subscriber for it.
+#[tokio::test]
+async fn probe_of_a_former_channel_is_not_missing() {
+    let mut is_first = true;
+    let script = move |number, probes: &ShardProbes| {
+        if std::mem::take(&mut is_first) {
+            probes.set_channel(Some("probe of another slot"));
+            return receivers(0);
+        }
+        probes.received.send_replace(number);
+        receivers(1)
+    };
+    let has_moved = |fixture: &Fixture| fixture.server.count("SPUBLISH probe of another slot") > 2;
+    assert!(run_against(script, SHORT, has_moved).await.is_ok());
+}
+
+/// A pause is between probes, also if the channel is named again and again.
+#[tokio::test]
+async fn probes_do_not_follow_each_other_at_once() {
+    let probes = ShardProbes::default();
+    let mut channel = probes.channel.subscribe();
+    probes.set_channel(Some("probe"));
+    assert!(channel.has_changed().unwrap());
+    channel.mark_unchanged();
+    probes.set_channel(Some("probe"));
+    assert!(!channel.has_changed().unwrap());
+    let began = Instant::now();
+    let script = |number, probes: &ShardProbes| {
+        probes.received.send_replace(number);
+        receivers(1)
+    };
+    let sent = |fixture: &Fixture| fixture.sent() > 10;
+    assert!(run_against(script, LONG, sent).await.is_ok());
+    assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+}
+
+/// Errors that pass say nothing about a right.
+#[tokio::test]
+async fn refusal_of_probes_is_noted_until_one_is_accepted() {
+    let noted = |fixture: &Fixture| fixture.shard.status.lock().probe_refused.is_some();
+    let refuse = |_, _: &ShardProbes| ScriptedReply::Send("-NOPERM no\r\n".to_owned());
+    assert!(run_against(refuse, LONG, noted).await.is_ok());
+    for line in ["MOVED 7 127.0.0.1:1", "CLUSTERDOWN no"] {
+        let pass = move |_, _: &ShardProbes| ScriptedReply::Send(format!("-{line}\r\n"));
+        let fixture = run_against(pass, LONG, |fixture| fixture.sent() > 3).await.ok().unwrap();
+        assert!(!noted(&fixture), "{line}");
+    }
+    let pass = |_, _: &ShardProbes| ScriptedReply::Close;
+    let fixture = run_against(pass, LONG, |fixture| fixture.sent() > 3).await.ok().unwrap();
+    assert!(!noted(&fixture), "a lost link");
+    let mut is_first = true;
+    let accept = move |number, probes: &ShardProbes| {
+        probes.received.send_replace(number);
+        let is_refused = std::mem::take(&mut is_first);
+        if is_refused { ScriptedReply::Send("-NOPERM no\r\n".to_owned()) } else { receivers(1) }
+    };
+    let fixture = run_against(accept, LONG, |fixture| fixture.sent() > 3).await.ok().unwrap();
+    assert!(!noted(&fixture), "the right was given");
 }
 
 /// A demoted primary keeps its connections, and passes on only a part of the messages.
