@@ -146,3 +146,6 @@ impl ShardLink {
 fn ended() -> RedisError {
     RedisError::from((ErrorKind::Io, "the server closed the connection"))
 }
+
+#[cfg(test)]
+mod tests;
