@@ -125,3 +125,6 @@ pub(super) fn record(metrics: &Metrics, shards: &[FoundShard], topology_age: Dur
     metrics.cluster_shards_up.set(i64::try_from(up).unwrap_or(i64::MAX));
     metrics.cluster_topology_age.set(i64::try_from(topology_age.as_secs()).unwrap_or(i64::MAX));
 }
+
+#[cfg(test)]
+mod tests;
