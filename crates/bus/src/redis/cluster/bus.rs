@@ -277,3 +277,6 @@ impl std::fmt::Debug for ClusterBus {
         f.debug_struct("ClusterBus").field("state", &self.state).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

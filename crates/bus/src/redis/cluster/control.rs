@@ -65,4 +65,29 @@ mod tests {
         assert!(copies.is_first(&b, &Bytes::from_static(b"other"), now));
         assert!(copies.is_first(&b, &command, now + COPIES), "the copies of the first time are over");
     }
+
+    /// Each copy extends the time, so the copies of a command that is sent often stay together.
+    #[test]
+    fn late_copy_of_a_repeated_command_is_not_passed_on() {
+        let (copies, start) = (ControlCopies::default(), Instant::now());
+        let (a, b) = (ServerId::from("a"), ServerId::from("b"));
+        let command = Bytes::from_static(b"{}");
+        let seconds = |seconds| start + Duration::from_secs(seconds);
+        let seen = [(&a, 0), (&b, 0), (&a, 9), (&b, 11)]
+            .map(|(server, at)| copies.is_first(server, &command, seconds(at)));
+        assert_eq!(seen, [true, false, true, false]);
+    }
+
+    /// A node that carries a command out twice is better than one that leaves it out.
+    #[test]
+    fn commands_beyond_the_bound_are_passed_on_and_not_stored() {
+        let (copies, now) = (ControlCopies::default(), Instant::now());
+        let (a, b) = (ServerId::from("a"), ServerId::from("b"));
+        let command = |number: usize| Bytes::from(number.to_string());
+        assert!((0..COMMANDS_MAX).all(|number| copies.is_first(&a, &command(number), now)));
+        let beyond = command(COMMANDS_MAX);
+        assert!(copies.is_first(&a, &beyond, now) && copies.is_first(&b, &beyond, now));
+        assert_eq!(copies.0.lock().len(), COMMANDS_MAX);
+        assert!(!copies.is_first(&b, &command(0), now), "the stored ones still count");
+    }
 }
