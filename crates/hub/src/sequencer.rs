@@ -230,7 +230,7 @@ impl Sequencer {
         self.unproven |=
             self.log != LogState::Unsubscribed && self.log != LogState::Reading(ReadReason::Head);
         self.log = LogState::Unsubscribed;
-        self.is_mixed |= self.queue.clear();
+        self.queue.clear();
     }
 
     /// Handles a message of the workspace's channel.

@@ -163,6 +163,7 @@ impl WorkspaceCell {
         }
     }
 
+    /// Handles a confirmation. The result of the read that follows wakes the subscribers.
     pub(super) fn confirmed(&self) {
         let mut state = self.state.lock();
         state.subscription = Subscription::Confirmed;
@@ -172,7 +173,6 @@ impl WorkspaceCell {
             self.want_look(number);
         }
         self.request_read(request);
-        self.wake_unlocked(state);
     }
 
     pub(super) fn refused(&self) {

@@ -16,6 +16,7 @@ mod bounds;
 mod following;
 mod joining;
 mod lifecycle;
+mod losses;
 mod mixed;
 mod new_logs;
 mod pacing;
