@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use redis::{Value, ValueCodec};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tokio_util::codec::FramedRead;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -33,6 +33,8 @@ pub(super) enum ScriptedReply {
     Send(String),
     /// It sends `push` over each connection with a subscription, then `reply` over its own one.
     Publish { push: String, reply: String },
+    /// It sends this later. Until then it reads no further command of the connection.
+    SendAfter(Arc<Notify>, String),
     /// It reads the command and closes the connection.
     Close,
 }
@@ -148,6 +150,10 @@ async fn serve(socket: TcpStream, shared: Arc<ScriptedShared>) {
                     ScriptedReply::Send(reply) => reply,
                     ScriptedReply::Publish { push, reply } => {
                         shared.pushes.send(push).unwrap();
+                        reply
+                    }
+                    ScriptedReply::SendAfter(release, reply) => {
+                        release.notified().await;
                         reply
                     }
                     ScriptedReply::Close => return,

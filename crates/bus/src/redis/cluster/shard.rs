@@ -75,7 +75,8 @@ pub(super) struct ShardChanges {
     changed: Notify,
 }
 
-/// Workspaces that sessions have given back, each with its session: it makes no more calls for them.
+/// Workspaces that sessions have given back, each with its session. The session makes no more calls
+/// for it.
 #[derive(Default)]
 pub(super) struct Returned {
     workspaces: Mutex<HashSet<(WorkspaceId, ServerId)>>,

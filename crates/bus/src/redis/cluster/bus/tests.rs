@@ -108,3 +108,24 @@ async fn right_to_marks_is_tried_until_there_is_an_outcome() {
         fixture.stop.cancel();
     }
 }
+
+/// While a slot moves, a server rejects a command with several keys of which one is nowhere. A new
+/// idempotency key is nowhere.
+#[tokio::test]
+async fn idempotency_key_is_reserved_while_its_slot_moves() {
+    const KEY: &str = "{workspace:acme}/once/key";
+    let fixture = Fixture::start(&[], |command| {
+        let is_publication = command.contains(KEY) && !command.starts_with("SET");
+        let reply = "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+        is_publication.then(|| ScriptedReply::Send(reply.to_owned()))
+    })
+    .await;
+    let key = crate::IdempotencyKey::parse("key").unwrap();
+    let publication = Publication::one(Bytes::from_static(b"event")).with_idempotency_key(Some(key));
+    let acme = workspace("acme");
+    let reserved = eventually(|| fixture.server.count(&format!("SET {KEY} ")) == 1);
+    tokio::select! {
+        outcome = fixture.bus.publish(&acme, publication) => panic!("{outcome:?}"),
+        () = reserved => {}
+    }
+}

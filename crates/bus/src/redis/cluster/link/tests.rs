@@ -1,7 +1,7 @@
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
-use super::super::scripted::{ScriptedReply, ScriptedServer, login, push, settings_with};
+use super::super::scripted::{ScriptedReply, ScriptedServer, bulk, login, push, settings_with};
 use super::*;
 use crate::redis::connect::Connector;
 
@@ -53,7 +53,9 @@ async fn server_that_does_not_reply_opens_no_link() {
 /// the other, a server that does the same would block both.
 #[tokio::test]
 async fn link_reads_while_it_writes() {
-    const MESSAGES: usize = 30_000;
+    const MESSAGES: usize = 2_000;
+    // The buffers of both sockets have space for half of them.
+    const BYTES: usize = 10_000;
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let server = tokio::spawn(async move {
@@ -64,7 +66,7 @@ async fn link_reads_while_it_writes() {
             socket.write_all(login(command, "master").unwrap().as_bytes()).await.unwrap();
         }
         // It reads nothing before it has sent all of this.
-        let message = push("smessage", "x", &format!("$1000\r\n{}\r\n", "x".repeat(1000)));
+        let message = push("smessage", "x", &bulk(&"x".repeat(BYTES)));
         for _ in 0..MESSAGES {
             socket.write_all(message.as_bytes()).await.unwrap();
         }
@@ -78,7 +80,7 @@ async fn link_reads_while_it_writes() {
     });
     let mut link = open("127.0.0.1", port, &[]).await.unwrap();
     let mut echo = redis::cmd("ECHO");
-    echo.arg("x".repeat(1000));
+    echo.arg("x".repeat(BYTES));
     let sent = MESSAGES * echo.get_packed_command().len();
     (0..MESSAGES).for_each(|_| link.send(&echo));
     let exchange = async {

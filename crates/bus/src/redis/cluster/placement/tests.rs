@@ -95,7 +95,17 @@ fn wish_for_a_placed_workspace_goes_to_its_session() {
     });
 }
 
-/// A second release would be answered with a second return.
+/// The session has taken none of the changes.
+#[test]
+fn last_change_of_a_workspace_counts() {
+    placed(|placement| {
+        placement.change(workspace(ACME), SubscriptionChange::Want);
+        placement.change(workspace(ACME), SubscriptionChange::Release);
+        assert_eq!(changes(placement, 2), [SubscriptionChange::Release]);
+    });
+}
+
+/// After a second release the session would return the workspace twice.
 #[test]
 fn workspace_is_withdrawn_once() {
     placed(|placement| {

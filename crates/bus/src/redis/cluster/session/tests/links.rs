@@ -185,6 +185,26 @@ async fn link_without_all_confirmations_is_not_up() {
     fixture.is_up().await;
 }
 
+/// The server counts no subscriber before, and a probe without one ends the link.
+#[tokio::test]
+async fn probes_begin_after_the_confirmation_of_their_channel() {
+    let release = Arc::<tokio::sync::Notify>::default();
+    let of_script = Arc::clone(&release);
+    let fixture = LinkFixture::start(&[], move |command| {
+        let channel = command.strip_prefix("SSUBSCRIBE ")?;
+        let confirmation = push("ssubscribe", channel, ":1\r\n");
+        channel
+            .starts_with("workspace:tidings/probe")
+            .then(|| ScriptedReply::SendAfter(Arc::clone(&of_script), confirmation))
+    })
+    .await;
+    eventually(|| !fixture.probe_channels().is_empty() && fixture.server.count("TIME") > 3).await;
+    assert_eq!(fixture.server.count("SPUBLISH"), 0);
+    release.notify_one();
+    fixture.is_up().await;
+    assert!(fixture.server.count("SPUBLISH") > 0);
+}
+
 /// A user without the right to publish probes has the replies to checks.
 #[tokio::test]
 async fn link_without_the_right_to_probes_is_up() {
