@@ -80,8 +80,8 @@ impl Console {
     }
 
     /// Uses up the link of a request. A right link is accepted in any case, so that no other
-    /// program on its machine keeps the operator out. Wrong ones have a limit of their own. Any page
-    /// can lead a browser here, and must not keep its user from signing in by the token.
+    /// program on its machine keeps the operator out. Wrong ones have a limit of their own. Any
+    /// page can lead a browser here, and must not keep its user from signing in by the token.
     ///
     /// # Errors
     ///

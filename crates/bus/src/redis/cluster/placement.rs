@@ -66,6 +66,8 @@ impl<'a> Placement<'a> {
     /// future is dropped.
     pub(super) async fn run(&mut self) {
         let mut latest = self.shared.refresher.subscribe();
+        // A command may have begun a round that has ended before.
+        latest.mark_changed();
         let shared = Arc::clone(&self.shared);
         loop {
             tokio::select! {

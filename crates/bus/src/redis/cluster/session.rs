@@ -329,10 +329,13 @@ impl ShardProbes {
                     let arrived = async {
                         let _ = self.received.subscribe().wait_for(|&received| received >= sent).await;
                     };
-                    if timeout(patience, arrived).await.is_ok() {
+                    // A message of a former channel is no probe any more, so nothing waits for it.
+                    let arrived = tokio::select! {
+                        arrived = timeout(patience, arrived) => arrived,
+                        _ = channel.changed() => continue,
+                    };
+                    if arrived.is_ok() {
                         missing = 0;
-                    } else if channel.has_changed().unwrap_or(false) {
-                        continue;
                     } else {
                         missing += 1;
                         if missing == MISSING_MAX || receivers == Value::Int(0) {

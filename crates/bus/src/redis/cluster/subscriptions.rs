@@ -335,7 +335,10 @@ impl ShardSubscriptions {
                 self.on_confirmation(&owner, &channel)?
             }
             // The next topology decides which channel is the next one.
-            (PushKind::SUnsubscribe, _, _) if is_probe => self.probe = None,
+            (PushKind::SUnsubscribe, _, _) if is_probe => {
+                self.probe = None;
+                self.shared.refresher.request();
+            }
             (PushKind::SUnsubscribe, Owner::Workspace(workspace), _) if self.is_confirmed(&workspace) => {
                 self.give_back(&workspace);
             }
