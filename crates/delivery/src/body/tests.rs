@@ -108,10 +108,10 @@ async fn expiry_follows_a_clock_that_is_set() {
 #[tokio::test]
 async fn delivery_time_counts_the_event_that_a_stream_waited_for() {
     let (hub, clock, metrics) = (hub(), WallClock::default(), Arc::new(Metrics::new()));
-    let begin = u64::try_from(clock.now_ms()).unwrap() + 1;
     let mut body =
         counted_stream(&hub, &clock, clock.now() + Duration::from_secs(1800), Arc::clone(&metrics));
     read_until(&mut body, "connected").await;
+    let begin = u64::try_from(clock.now_ms()).unwrap() + 1;
     let mut previous = "0-0".to_owned();
     let mut publish = |milliseconds: u64, payload: &str| {
         let id = format!("{milliseconds}-1");
