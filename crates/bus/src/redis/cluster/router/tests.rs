@@ -144,7 +144,8 @@ async fn redirections_in_a_circle_are_bounded() {
     .await;
     servers.router.timeout = Duration::from_millis(500);
     let error = servers.get().await.unwrap_err();
-    assert_eq!(error.code(), Some("MOVED"), "{error}");
+    // The time may end between two commands, or while one has no reply.
+    assert!(error.code() == Some("MOVED") || error.is_timeout(), "{error}");
     let count = commands(&servers.first).len() + commands(&servers.second).len();
     assert!((3..100).contains(&count), "{count} commands");
 }
