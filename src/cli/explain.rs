@@ -19,8 +19,9 @@ use tidings_metrics::Metrics;
 /// Arguments of `tidings explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The token is checked here, with the keys of this configuration, and is sent to no node. A ticket is read
-in Redis, and stays valid. No stream is opened. The last line says why the client gets nothing, or that it is served.")]
+The token is checked here, with the keys of this configuration, and is sent to no node. A ticket is
+read in Redis, and stays valid. No stream is opened. The last line says why the client gets nothing,
+or that it is served.")]
 pub(super) struct ExplainClientArgs {
     /// The workspace, such as `acme`
     workspace: String,
